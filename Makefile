@@ -1,0 +1,64 @@
+# Every target sets itself up: on a fresh machine `make demo` is all there is to do.
+# Another Python: make PYTHON=python3.13 demo
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: demo test bench format lint lock clean help
+
+demo: $(INSTALLED)  ## Run the pipeline on generated images, to tables, figures and report
+	$(BIN)/snakemake --cores all
+	$(BIN)/snakemake --report results/report.html
+	@cat results/tables/demo.md
+
+test: lint  ## Check style, then run every test that this machine can run
+	$(BIN)/python -m pytest
+
+bench: $(INSTALLED)  ## Measure against peers, into results/bench/*.csv
+	$(BIN)/python -m benchmarks
+
+format: $(INSTALLED)  ## Rewrite Python and Snakemake files in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/snakefmt Snakefile workflow
+
+lint: $(INSTALLED)  ## Check format, style, spelling and workflow; change nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/codespell
+	$(BIN)/snakemake --lint
+
+# In an environment of its own, so that the lock holds the dependencies and nothing else.
+lock:  ## Renew requirements.lock (use the oldest Python, see the head of that file)
+	rm -rf $(VENV)-lock
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --editable '.[dev]'
+	pins=$$($(VENV)-lock/bin/python -m pip freeze --exclude-editable \
+	    | grep -Eiv '^(torch|triton|nvidia|cuda|setuptools)([-_a-z0-9]*)==' | LC_ALL=C sort -f) && \
+	    head=$$(grep '^#' requirements.lock) && \
+	    printf '%s\n\n%s\n' "$$head" "$$pins" > requirements.lock
+	rm -rf $(VENV)-lock
+
+clean:  ## Remove the environment and caches; results stay
+	rm -rf $(VENV) $(VENV)-lock *.egg-info build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:  ## List the targets
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+# The lock constrains everything but torch, which pyproject.toml pins: there a machine with a
+# CPU build of its own takes that one.
+$(INSTALLED): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "Python 3.11 or newer is needed, $(PYTHON) is" \
+	        "$$($(PYTHON) --version 2>/dev/null || echo missing):" \
+	        "make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --constraint requirements.lock --editable '.[dev]'
+	touch $@
