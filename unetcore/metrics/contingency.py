@@ -1,0 +1,114 @@
+"""How many pixels each label component shares with each proposal component."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from unetcore.errors import InputError
+from unetcore.metrics.components import label_components
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """The cells of a contingency table that are not 0, over the white pixels of the label.
+
+    Attributes
+    ----------
+    label : (K,) int array, 1.. = component i of the label.
+    proposal : (K,) int array, component j of the proposal; 0 = its background.
+    pixels : (K,) int64 array, the overlap c_ij in pixels, > 0.
+    """
+
+    label: np.ndarray
+    proposal: np.ndarray
+    pixels: np.ndarray
+
+    @property
+    def inside(self) -> np.ndarray:
+        """(L,) overlaps with a component of the proposal, j >= 1."""
+        return self.pixels[self.proposal > 0]
+
+    @property
+    def missed(self) -> int:
+        """Pixels z on the proposal's background: each counts as a component of its own."""
+        return int(self.pixels[self.proposal == 0].sum())
+
+    @property
+    def label_sizes(self) -> np.ndarray:
+        """Sizes c_i. of the label's components, background of the proposal included."""
+        return np.bincount(self.label, weights=self.pixels)[1:]
+
+    @property
+    def proposal_sizes(self) -> np.ndarray:
+        """Sizes c_.j of the proposal's components within the label's white pixels, j >= 1."""
+        return np.bincount(self.proposal, weights=self.pixels)[1:]
+
+
+class LabelComponents:
+    """The white pixels of one label slice, grouped by 4-connected component.
+
+    Grouped once, it is held against the proposal at every threshold.
+
+    Parameters
+    ----------
+    white : (X, Y) bool array.
+    z : int, number of the slice, for the message.
+
+    Raises
+    ------
+    InputError : the slice has no white pixel, so that no metric of components is defined on it.
+    """
+
+    def __init__(self, white: np.ndarray, z: int):
+        if not white.any():
+            raise InputError(
+                f"labels, slice {z}: no white pixel; the Rand and information scores are"
+                " undefined there, so leave the slice out"
+            )
+        self._members, self._starts = _group(*label_components(white))
+
+    def overlaps(self, proposal: np.ndarray, count: int) -> Overlaps:
+        """Overlaps with a proposal of `count` components, (X, Y) int32 with 0 = background."""
+        return Overlaps(*_overlaps(self._members, self._starts, proposal.ravel(), count))
+
+
+@njit(cache=True)
+def _group(labels, count):
+    """Sort the positions of labelled pixels by label; also return where each label starts."""
+    flat = labels.ravel()
+    starts = np.zeros(count + 2, np.int64)
+    for label in flat:
+        if label > 0:
+            starts[label + 1] += 1
+    starts = np.cumsum(starts)
+    members = np.empty(starts[-1], np.int32)
+    free = starts.copy()
+    for position, label in enumerate(flat):
+        if label > 0:
+            members[free[label]] = position
+            free[label] += 1
+    return members, starts
+
+
+@njit(cache=True)
+def _overlaps(members, starts, proposal, count):
+    """Cells c_ij > 0 in the order of i, by one tally over j that is emptied after each i."""
+    label = np.empty(len(members), np.int32)
+    partner = np.empty(len(members), np.int32)
+    pixels = np.empty(len(members), np.int64)
+    tally = np.zeros(count + 1, np.int64)
+    end = 0
+    for i in range(1, len(starts) - 1):
+        begin = end
+        for position in members[starts[i] : starts[i + 1]]:
+            j = proposal[position]
+            if tally[j] == 0:
+                label[end] = i
+                partner[end] = j
+                end += 1
+            tally[j] += 1
+        for cell in range(begin, end):
+            pixels[cell] = tally[partner[cell]]
+            tally[partner[cell]] = 0
+    return label[:end].copy(), partner[:end].copy(), pixels[:end].copy()
