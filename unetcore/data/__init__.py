@@ -1,0 +1,1 @@
+"""From archives to one canonical form: images, labels and frames of every dataset."""

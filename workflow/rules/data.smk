@@ -1,0 +1,90 @@
+"""From the archive of a dataset to its canonical form.
+
+Needs: the network or a data mirror, or nothing at all for generated data.
+Makes: images, labels and the list of frames of every dataset. Which frames are labelled is known
+only from the archive, so `canonical` is a checkpoint: what there is to evaluate hangs on it.
+"""
+
+
+rule download:
+    """Official archive of a dataset, from its address or from the data mirror."""
+    output:
+        archive="results/archives/{dataset}.zip",
+    log:
+        "logs/download/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/download/{dataset}.tsv"
+    wildcard_constraints:
+        dataset="|".join(DOWNLOADED),
+    retries: 2
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        filename=lambda wildcards: DATASETS[wildcards.dataset].archive,
+        url=lambda wildcards: DATASETS[wildcards.dataset].url,
+        sha256=lambda wildcards: DATASETS[wildcards.dataset].sha256,
+        # Where an archive was found says nothing about what is in it. A function that asks for
+        # `resources` is not recorded, so another mirror does not download everything anew.
+        mirror=lambda wildcards, resources: data_mirror(),
+        code=source_digest("unetcore.data.download"),
+    message:
+        "Archive of {wildcards.dataset}"
+    script:
+        "../scripts/download.py"
+
+
+rule phantom:
+    """Archive of a generated dataset, in the layout of the official ones."""
+    output:
+        archive="results/archives/{dataset}.zip",
+    log:
+        "logs/phantom/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/phantom/{dataset}.tsv"
+    wildcard_constraints:
+        dataset="|".join(GENERATED),
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        generator=lambda wildcards: DATASETS[wildcards.dataset].generator,
+        seed=lambda wildcards: DATASETS[wildcards.dataset].seed,
+        code=source_digest("unetcore.data.phantom"),
+    message:
+        "Phantom {wildcards.dataset}"
+    script:
+        "../scripts/phantom.py"
+
+
+checkpoint canonical:
+    """Images, labels and frames of a dataset in the one form all other rules read."""
+    input:
+        archive="results/archives/{dataset}.zip",
+    output:
+        images="results/data/{dataset}/images.tif",
+        labels="results/data/{dataset}/labels.tif",
+        frames="results/data/{dataset}/frames.csv",
+    log:
+        "logs/canonical/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/canonical/{dataset}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        layout=lambda wildcards: DATASETS[wildcards.dataset].layout,
+        members=lambda wildcards: DATASETS[wildcards.dataset].members,
+        pixels=lambda wildcards: DATASETS[wildcards.dataset].pixels,
+        partial=lambda wildcards: DATASETS[wildcards.dataset].partial,
+        code=source_digest("unetcore.data.canonical"),
+    message:
+        "Canonical form of {wildcards.dataset}"
+    script:
+        "../scripts/canonical.py"
