@@ -1,0 +1,127 @@
+"""Arithmetic of the valid network: which sizes fit, what is lost, what it costs (paper Fig. 1, 2).
+
+Every 3x3 convolution is unpadded and takes one pixel from each side; every pooling needs even
+sizes. With four poolings the network loses 92 px per side, fits inputs of 188 + 16 k px only, and
+its answer depends on the position of a tile modulo 16.
+"""
+
+import numpy as np
+
+from unetcore.errors import InputError
+
+DEPTH = 4  # poolings in Fig. 1
+
+
+def halo(depth: int = DEPTH) -> int:
+    """Pixels lost on each side between input tile and output tile (92 for four poolings).
+
+    Each of the two 3x3 convolutions of a level at scale 2**l takes 2**l px per side; there are
+    two such levels per scale on the two paths, one at the bottom.
+    """
+    return 6 * 2**depth - 4
+
+
+def phase(depth: int = DEPTH) -> int:
+    """Period in px of the pooling grid: tiles agree if their offsets are multiples of it (16)."""
+    return 2**depth
+
+
+def output_size(input_size: int, depth: int = DEPTH) -> int:
+    """Side of the output tile for an input tile of `input_size` px.
+
+    Raises
+    ------
+    InputError : no network of this depth fits `input_size`; the nearest that do are named.
+    """
+    size = input_size - 2 * halo(depth)
+    return check_output_tile(
+        size, depth, given=f"input tile of {input_size} px", shift=2 * halo(depth)
+    )
+
+
+def input_size(output_tile: int, depth: int = DEPTH) -> int:
+    """Side of the input tile that gives an output tile of `output_tile` px (388 -> 572)."""
+    return check_output_tile(output_tile, depth) + 2 * halo(depth)
+
+
+def check_output_tile(
+    size: int, depth: int = DEPTH, *, given: str | None = None, shift: int = 0
+) -> int:
+    """Return `size` if it is an output tile the network can make, 4 + 16 k for four poolings."""
+    period = phase(depth)
+    if size >= 4 and (size - 4) % period == 0:
+        return size
+    below = 4 + max(0, (size - 4) // period) * period
+    nearest = [below + shift, below + period + shift]
+    given = given or f"output tile of {size} px"
+    raise InputError(
+        f"{given}: sizes that fit {depth} poolings are {4 + shift} + {period} k, "
+        f"the nearest are {nearest[0]} and {nearest[1]}"
+    )
+
+
+def round_up_to_output_tile(size: int, depth: int = DEPTH) -> int:
+    """Smallest output tile of at least `size` px."""
+    period = phase(depth)
+    return 4 + max(0, -(-(size - 4) // period)) * period
+
+
+def mirror_index(start: int, stop: int, size: int) -> np.ndarray:
+    """Index of the pixel that stands at each position of start..stop-1 of a mirrored axis.
+
+    The image is continued by reflection without repeating the edge pixel (Fig. 2, and numpy's
+    "reflect"), as often as needed, so any margin works for any `size` >= 1.
+
+    Examples
+    --------
+    >>> mirror_index(-3, 6, 3)
+    array([1, 2, 1, 0, 1, 2, 1, 0, 1])
+    """
+    if size == 1:
+        return np.zeros(stop - start, dtype=np.intp)
+    period = 2 * (size - 1)
+    index = np.arange(start, stop) % period
+    return np.minimum(index, period - index)
+
+
+def multiply_accumulates(
+    height: int, width: int, channels: int = 64, depth: int = DEPTH, n_classes: int = 2
+) -> int:
+    """Multiply-accumulates of one forward pass on an input tile of height x width px (Fig. 1).
+
+    Counts every convolution of the network of Fig. 1 with one input channel.
+    """
+    total, c_in, skips = 0, 1, []
+    h, w = height, width
+    for level in range(depth + 1):
+        c = channels * 2**level
+        total += 9 * ((h - 2) * (w - 2) * c_in * c + (h - 4) * (w - 4) * c * c)
+        h, w, c_in = h - 4, w - 4, c
+        if level < depth:
+            h, w = h // 2, w // 2
+            skips.append(c)
+    for c in reversed(skips):
+        total += (
+            4 * h * w * (2 * c) * c
+        )  # up-convolution: 4 weights, each used once per input pixel
+        h, w = 2 * h, 2 * w
+        total += 9 * ((h - 2) * (w - 2) * 2 * c * c + (h - 4) * (w - 4) * c * c)
+        h, w = h - 4, w - 4
+    return total + h * w * channels * n_classes
+
+
+def needed_multiply_accumulates(
+    height: int, width: int, channels: int = 64, depth: int = DEPTH, n_classes: int = 2
+) -> float:
+    """Multiply-accumulates that height x width output pixels need when no halo is ever computed.
+
+    The limit of the valid network's cost per output pixel as its tile grows.
+    """
+    per_pixel = 9 * (channels + channels**2)
+    for level in range(1, depth + 1):
+        c = channels * 2**level
+        per_pixel += 9 * (c // 2 * c + c * c) / 4**level
+    for level in range(depth):
+        c = channels * 2**level
+        per_pixel += (4 * 2 * c * c / 4) / 4**level + 9 * (2 * c * c + c * c) / 4**level
+    return height * width * (per_pixel + channels * n_classes)

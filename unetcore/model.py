@@ -1,0 +1,151 @@
+"""The network: valid convolutions on a contracting and an expansive path (paper Fig. 1)."""
+
+import math
+
+import torch
+from torch import nn
+
+from unetcore import geometry
+from unetcore.errors import InputError
+
+VARIANTS = ("figure1", "release")
+
+
+class UNet(nn.Module):
+    """U-Net of the paper.
+
+    Parameters
+    ----------
+    in_channels : channels of the image.
+    n_classes : number of classes, background included.
+    width : channels of the first level (paper: 64); they double at every level.
+    depth : number of poolings (paper: 4).
+    variant : "figure1", the network as drawn (31,030,658 parameters), or "release", as the
+        authors published it: a ReLU after every up-convolution, and a last up-convolution that
+        keeps its channels (31,100,354 parameters).
+    dropout : probability of drop-out at the end of the contracting path (release: 0.5).
+
+    Raises
+    ------
+    InputError : unknown variant, or a size that is not positive.
+
+    Notes
+    -----
+    The paper says "drop-out layers at the end of the contracting path", not where; as in the
+    authors' release they follow the last ReLU of the two lowest levels, so that the deepest skip
+    connection is dropped out too.
+    """
+
+    def __init__(
+        self, in_channels=1, n_classes=2, width=64, depth=4, variant="figure1", dropout=0.5
+    ):
+        super().__init__()
+        if variant not in VARIANTS:
+            raise InputError(f"network variant {variant!r}: need one of {', '.join(VARIANTS)}")
+        if min(in_channels, n_classes, width, depth) < 1:
+            raise InputError(
+                f"network with in_channels {in_channels}, n_classes {n_classes}, width {width}, "
+                f"depth {depth}: each must be at least 1"
+            )
+        self.settings = dict(
+            in_channels=in_channels, n_classes=n_classes, width=width, depth=depth,
+            variant=variant, dropout=dropout,
+        )  # fmt: skip
+        self.depth = depth
+        channels = [width * 2**level for level in range(depth + 1)]
+        self.contracting = nn.ModuleList(
+            TwoConvolutions(c_in, c, dropout if level >= depth - 1 else 0.0)
+            for level, (c_in, c) in enumerate(zip([in_channels, *channels], channels, strict=False))
+        )
+        self.pool = nn.MaxPool2d(2)
+        keeps = [variant == "release" and level == 0 for level in range(depth)]
+        self.expansive = nn.ModuleList(
+            ExpansiveLevel(channels[level + 1], channels[level], variant == "release", keeps[level])
+            for level in reversed(range(depth))
+        )
+        self.scores = nn.Conv2d(width, n_classes, 1)
+
+    def forward(self, image):
+        """Scores of every class for the output tile.
+
+        Parameters
+        ----------
+        image : (B, in_channels, H, W) float tensor, H and W each 188 + 16 k for depth 4.
+
+        Returns
+        -------
+        (B, n_classes, H - 184, W - 184) float tensor of scores, before the softmax.
+
+        Raises
+        ------
+        InputError : H or W does not fit the poolings.
+        """
+        for side in image.shape[-2:]:
+            geometry.output_size(int(side), self.depth)
+        x, skips = image, []
+        for level in self.contracting[:-1]:
+            x = level(x)  # (B, width 2**l, h - 4, w - 4)
+            skips.append(x)
+            x = self.pool(x)  # (B, width 2**l, (h - 4) / 2, (w - 4) / 2)
+        x = self.contracting[-1](x)  # (B, width 2**depth, h - 4, w - 4)
+        for level in self.expansive:
+            x = level(x, skips.pop())  # (B, width 2**l, 2 h - 4, 2 w - 4)
+        return self.scores(x)  # (B, n_classes, H - 184, W - 184)
+
+
+class TwoConvolutions(nn.Sequential):
+    """Two unpadded 3x3 convolutions, each followed by a ReLU, then drop-out if asked for."""
+
+    def __init__(self, c_in, c_out, dropout=0.0):
+        layers = [
+            nn.Conv2d(c_in, c_out, 3),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(c_out, c_out, 3),
+            nn.ReLU(inplace=True),
+        ]
+        super().__init__(*layers, *([nn.Dropout(dropout)] if dropout else []))
+
+
+class ExpansiveLevel(nn.Module):
+    """Up-convolution, copy and crop, two convolutions."""
+
+    def __init__(self, c_in, c_skip, relu, keep_channels):
+        super().__init__()
+        c_up = c_in if keep_channels else c_skip
+        up = nn.ConvTranspose2d(c_in, c_up, 2, stride=2)
+        self.up = nn.Sequential(up, nn.ReLU(inplace=True)) if relu else up
+        self.convolutions = TwoConvolutions(c_up + c_skip, c_skip)
+
+    def forward(self, x, skip):
+        """(B, c_in, h, w) and its skip connection -> (B, c_skip, 2 h - 4, 2 w - 4)."""
+        up = self.up(x)
+        return self.convolutions(torch.cat((up, centre_crop(skip, up.shape[-2:])), dim=1))
+
+
+def centre_crop(x, shape):
+    """Central part of the given (h, w) of a (B, C, H, W) tensor."""
+    top, left = (x.shape[-2] - shape[0]) // 2, (x.shape[-1] - shape[1]) // 2
+    return x[..., top : top + shape[0], left : left + shape[1]]
+
+
+@torch.no_grad()
+def initialise(network, generator):
+    """Draw initial weights: Gaussian with std sqrt(2 / N), N incoming nodes, biases 0 (Sec. 3).
+
+    Each output pixel of a 2x2 up-convolution with stride 2 sees one weight per input channel;
+    following the authors' release N is there 4 times the number of *output* channels.
+
+    Parameters
+    ----------
+    network : UNet, changed in place.
+    generator : torch.Generator on the CPU.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_in = module.weight[0].numel()
+        elif isinstance(module, nn.ConvTranspose2d):
+            fan_in = module.weight[0].numel()  # (c_in, c_out, 2, 2): 4 c_out
+        else:
+            continue
+        module.weight.normal_(0, math.sqrt(2 / fan_in), generator=generator)
+        module.bias.zero_()

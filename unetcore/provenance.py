@@ -1,0 +1,86 @@
+"""Where a number comes from: digest of the code, and the machine it ran on."""
+
+import ast
+import hashlib
+import os
+import platform
+from importlib.util import find_spec
+from pathlib import Path
+
+PACKAGE = "unetcore"
+
+
+def source_digest(*modules: str) -> str:
+    """Digest of the code of some modules and of all they import from this package.
+
+    Snakemake does not see that a thin script depends on a package. A rule that passes this digest
+    as a param is run again when the code changes, and not when only a comment, the layout or a
+    docstring does. Only absolute imports are followed; the package has no others.
+
+    Parameters
+    ----------
+    modules : names such as "unetcore.weights".
+
+    Returns
+    -------
+    12 hexadecimal digits.
+    """
+    trees, todo = {}, list(modules)
+    while todo:
+        name = todo.pop()
+        if name in trees or (path := _source_path(name)) is None:
+            continue
+        tree = ast.parse(path.read_text())
+        todo += [m for m in _imported(tree) if m.split(".")[0] == PACKAGE]
+        trees[name] = ast.dump(_without_docstrings(tree))
+    text = "\0".join(f"{name}\0{trees[name]}" for name in sorted(trees))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def hardware(gpu: str | None = None) -> str:
+    """Describe this machine in a few words, as in "AMD EPYC, 2 cores" (with the GPU if given)."""
+    cpu = f"{_cpu_name()}, {_usable_cores()} cores"
+    return f"{gpu}; {cpu}" if gpu else cpu
+
+
+def _usable_cores():
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _cpu_name():
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _source_path(module):
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:  # `from module import name`, where name is not a module
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
+
+
+def _imported(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _without_docstrings(tree):
+    for node in ast.walk(tree):
+        has_docstring = isinstance(
+            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        ) and ast.get_docstring(node, clean=False)
+        if has_docstring:
+            node.body = node.body[1:]
+    return tree

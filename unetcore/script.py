@@ -1,0 +1,96 @@
+"""Call a script's ``main`` from Snakemake's ``script:`` directive or from a shell."""
+
+import errno
+import inspect
+import logging
+import sys
+import typing
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from pathlib import Path
+
+from unetcore.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+BAD_INPUT = 2  # exit code
+
+
+def run(main: Callable, smk=None, argv: list[str] | None = None):
+    """Call ``main`` with what a rule gives it, or with ``--name value`` arguments.
+
+    A rule's named inputs, outputs and params become the keyword arguments of ``main``, so both
+    must agree on every name. Paths become ``Path``; a dict becomes the frozen dataclass that
+    annotates the parameter. ``threads``, ``wildcards`` and the param ``code`` (the source digest,
+    there to make Snakemake rerun the rule) are passed on only if ``main`` asks for them.
+
+    Everything logged goes to stderr and to the rule's log. An `InputError` or a full disk ends
+    with that one line and exit code 2; any other exception is a bug and shows its traceback.
+
+    Parameters
+    ----------
+    main : function whose parameters are annotated.
+    smk : the ``snakemake`` object, or None on the command line.
+    argv : command line arguments; None takes those of the process.
+    """
+    _configure_logging(Path(smk.log[0]) if smk is not None and smk.log else None)
+    try:
+        if smk is None:
+            import tyro
+
+            return tyro.cli(main, args=argv)
+        return main(**_arguments(main, smk))
+    except InputError as error:
+        logger.error("%s", error)
+        sys.exit(BAD_INPUT)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            _stop_at_bug()
+        logger.error("%s: no space left on the disk", error.filename or "output")
+        sys.exit(BAD_INPUT)
+    except Exception:
+        _stop_at_bug()
+
+
+def _stop_at_bug():
+    """Show the traceback of the current exception once, on stderr and in the log."""
+    logger.exception("this is a bug in the program, not in your input")
+    sys.exit(1)
+
+
+def _configure_logging(log_path):
+    handlers = [logging.StreamHandler()]
+    if log_path is not None:
+        handlers.append(logging.FileHandler(log_path, mode="w"))
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=handlers,
+        force=True,
+    )
+
+
+def _arguments(main, smk):
+    given = {k: v for part in (smk.input, smk.output, smk.params) for k, v in part.items()}
+    parameters = inspect.signature(main).parameters
+    optional = {"threads": smk.threads, "wildcards": dict(smk.wildcards.items())}
+    given |= {k: v for k, v in optional.items() if k in parameters}
+    if "code" not in parameters:
+        given.pop("code", None)
+    if unknown := given.keys() - parameters.keys():
+        raise TypeError(f"rule {smk.rule} passes {sorted(unknown)}, which its main() does not take")
+    hints = typing.get_type_hints(main)
+    return {name: _convert(value, hints.get(name)) for name, value in given.items()}
+
+
+def _convert(value, hint):
+    if is_dataclass(hint) and isinstance(value, dict):
+        return hint(**value)
+    if hint is Path:
+        return Path(value)
+    if hint == list[Path]:
+        return [Path(v) for v in ([value] if isinstance(value, str) else value)]
+    if hint == Path | None:
+        return Path(value) if value else None
+    return value
