@@ -1,0 +1,168 @@
+"""Reads the configuration, and holds the functions that rules take inputs and params from."""
+
+import os
+from copy import deepcopy
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config, validate
+
+from unetcore.data.catalog import read_catalog
+from unetcore.data.frames import read_frames
+from unetcore.errors import InputError
+from unetcore.provenance import source_digest
+
+validate(config, schema="../schemas/config.schema.yaml")
+
+RESOURCES = Path(workflow.current_basedir) / "../../resources"
+DATASETS = read_catalog(RESOURCES / "datasets.yaml")
+GENERATED = [name for name, dataset in DATASETS.items() if dataset.generator]
+DOWNLOADED = [name for name, dataset in DATASETS.items() if not dataset.generator]
+PREDICTION = "results/predictions/{experiment}/fold-{fold}/{method}"
+
+
+wildcard_constraints:
+    dataset="|".join(DATASETS),
+    experiment="|".join(config["experiments"]),
+    fold=r"official|\d+",
+    seed=r"\d+",
+    averaging=r"|\+(rot7|d4|mirror4)",
+    method=r"best-threshold|seed-\d+/u-net(\+(rot7|d4|mirror4))?",
+    table="|".join(config["tables"]),
+
+
+def data_mirror():
+    """Folder or URL that replaces the network, or None."""
+    return os.environ.get("UNET_DATA_MIRROR") or config["data"]["mirror"]
+
+
+def experiment(name):
+    """Settings of an experiment: the defaults, and what it overrides."""
+    if name not in config["experiments"]:
+        known = ", ".join(config["experiments"])
+        raise WorkflowError(f"unknown experiment {name!r}: config.yaml has {known}")
+    settings = deepcopy(config["defaults"])
+    update_config(settings, config["experiments"][name])
+    if settings["dataset"] not in DATASETS:
+        known = ", ".join(DATASETS)
+        raise WorkflowError(
+            f"experiment {name!r}: unknown dataset {settings['dataset']!r}, known are {known}"
+        )
+    return settings
+
+
+EXPERIMENTS = {name: experiment(name) for name in config["experiments"]}
+
+
+def setting(key):
+    """Param function: one setting, or one section of settings, of the rule's experiment."""
+    return lambda wildcards: EXPERIMENTS[wildcards.experiment][key]
+
+
+def dataset_of(wildcards):
+    """Catalogue entry of the rule's experiment."""
+    return DATASETS[EXPERIMENTS[wildcards.experiment]["dataset"]]
+
+
+def experiment_input(name):
+    """Input function: one canonical file of the experiment's dataset."""
+    return lambda wildcards: f"results/data/{dataset_of(wildcards).name}/{name}"
+
+
+def label_kind(wildcards):
+    """Whether the labels of the experiment's dataset are a mask or instances."""
+    return "mask" if dataset_of(wildcards).layout == "isbi2012" else "instances"
+
+
+def has_cells(name):
+    """Whether an experiment is about separate cells, scored as instances."""
+    return "seg" in EXPERIMENTS[name]["evaluation"]["metrics"]
+
+
+def segmentation_if_cells(wildcards):
+    """Input function: instances of a prediction, where the experiment is about cells."""
+    return f"{PREDICTION}/segmentation.tif" if has_cells(wildcards.experiment) else []
+
+
+def training_provenance(wildcards):
+    """Input function: run.json of the training behind a prediction, none for a threshold."""
+    if wildcards.method == "best-threshold":
+        return []
+    seed_folder = wildcards.method.split("/")[0]
+    return f"results/runs/{wildcards.experiment}/fold-{wildcards.fold}/{seed_folder}/run.json"
+
+
+def folds(name):
+    """Folds of an experiment, and the official test frames where their labels are at hand."""
+    settings = EXPERIMENTS[name]
+    chosen = list(settings["folds"])
+    if "official" in chosen or settings["split"] == {"by": "sequence"}:
+        return chosen
+    frames = checkpoints.canonical.get(dataset=settings["dataset"]).output.frames
+    labelled = any(f.labelled for f in read_frames(frames) if f.split == "test")
+    return [*chosen, "official"] if labelled else chosen
+
+
+def run_folders(name, stem):
+    """Folders of all runs of an experiment under results/`stem`."""
+    return expand(
+        f"results/{stem}/{name}/fold-{{fold}}/seed-{{seed}}",
+        fold=folds(name),
+        seed=EXPERIMENTS[name]["seeds"],
+    )
+
+
+def methods(name):
+    """Values of the wildcard {method} that an experiment evaluates."""
+    settings = EXPERIMENTS[name]
+    suffixes = ["" if a == "none" else f"+{a}" for a in settings["averaging"]]
+    networks = expand("seed-{seed}/u-net{suffix}", seed=settings["seeds"], suffix=suffixes)
+    return ["best-threshold", *networks]
+
+
+def table_metrics(wildcards):
+    """Input function: every metrics.json of a table."""
+    return [
+        f"results/predictions/{name}/fold-{fold}/{method}/metrics.json"
+        for name in config["tables"][wildcards.table]
+        for fold in folds(name)
+        for method in methods(name)
+    ]
+
+
+def table_frames(wildcards):
+    """Input function: frames.csv of the datasets of a table."""
+    names = {EXPERIMENTS[name]["dataset"] for name in config["tables"][wildcards.table]}
+    return expand("results/data/{dataset}/frames.csv", dataset=sorted(names))
+
+
+def histories(wildcards):
+    """Input function: history.csv of every run of an experiment."""
+    return [f"{folder}/history.csv" for folder in run_folders(wildcards.experiment, "runs")]
+
+
+def published_runs(wildcards):
+    """Input function: run.json of every run behind the published tables."""
+    names = [name for table in config["publish"] for name in config["tables"][table]]
+    return [f"{f}/run.json" for name in names for f in run_folders(name, "runs")]
+
+
+def example_prediction(wildcards):
+    """Folder of the prediction that figures show: first fold, first seed, not averaged."""
+    settings = EXPERIMENTS[wildcards.experiment]
+    fold, seed = settings["folds"][0], settings["seeds"][0]
+    return f"results/predictions/{wildcards.experiment}/fold-{fold}/seed-{seed}/u-net"
+
+
+def table_files(table):
+    """A table and its readable twin."""
+    return [f"results/tables/{table}.csv", f"results/tables/{table}.md"]
+
+
+def figure_files(table):
+    """Figures of the experiments of a table."""
+    return expand(
+        "results/figures/{experiment}/{figure}",
+        experiment=config["tables"][table],
+        figure=["loss_curves.svg", "segmentation.png", "tile_plan.png", "weight_map.png"],
+    )

@@ -1,0 +1,33 @@
+"""Metrics of a prediction: the EM challenge's (Table 1), the cell tracking challenge's (Table 2)."""
+
+
+rule evaluate:
+    """All metrics of one prediction (paper Sec. 4)."""
+    input:
+        labels=experiment_input("labels.tif"),
+        frames=experiment_input("frames.csv"),
+        probability=f"{PREDICTION}/probability.tif",
+        segmentation=segmentation_if_cells,
+        provenance=training_provenance,
+    output:
+        metrics=f"{PREDICTION}/metrics.json",
+    log:
+        "logs/evaluate/{experiment}/fold-{fold}/{method}.log",
+    benchmark:
+        "logs/benchmarks/evaluate/{experiment}/fold-{fold}/{method}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        experiment="{experiment}",
+        dataset=lambda wildcards: dataset_of(wildcards).name,
+        title=lambda wildcards: dataset_of(wildcards).title,
+        split=setting("split"),
+        fold="{fold}",
+        method="{method}",
+        names=lambda wildcards: EXPERIMENTS[wildcards.experiment]["evaluation"]["metrics"],
+        code=source_digest("unetcore.evaluate"),
+    script:
+        "../scripts/evaluate.py"

@@ -1,0 +1,77 @@
+"""Probability maps of the frames of a fold: the network's, and a plain threshold's."""
+
+
+rule predict:
+    """Overlap-tile prediction, averaged over transformed versions if asked for (paper Fig. 2)."""
+    input:
+        images=experiment_input("images.tif"),
+        frames=experiment_input("frames.csv"),
+        model="results/runs/{experiment}/fold-{fold}/seed-{seed}/model.safetensors",
+    output:
+        probability="results/predictions/{experiment}/fold-{fold}/seed-{seed}/u-net{averaging}/probability.tif",
+    log:
+        "logs/predict/{experiment}/fold-{fold}/seed-{seed}/u-net{averaging}.log",
+    benchmark:
+        "logs/benchmarks/predict/{experiment}/fold-{fold}/seed-{seed}/u-net{averaging}.tsv"
+    conda:
+        "../../envs/train-cpu.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        split=setting("split"),
+        fold="{fold}",
+        averaging=lambda wildcards: wildcards.averaging.lstrip("+") or "none",
+        prediction=setting("prediction"),
+        code=source_digest("unetcore.predict", "unetcore.data.intensity"),
+    script:
+        "../scripts/predict.py"
+
+
+rule best_threshold:
+    """Best threshold on the grey values: the least a method must be better than."""
+    input:
+        images=experiment_input("images.tif"),
+        labels=experiment_input("labels.tif"),
+        frames=experiment_input("frames.csv"),
+    output:
+        probability="results/predictions/{experiment}/fold-{fold}/best-threshold/probability.tif",
+    log:
+        "logs/best_threshold/{experiment}/fold-{fold}.log",
+    benchmark:
+        "logs/benchmarks/best_threshold/{experiment}/fold-{fold}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        split=setting("split"),
+        fold="{fold}",
+        cells=lambda wildcards: has_cells(wildcards.experiment),
+        code=source_digest("unetcore.baseline", "unetcore.data.frames"),
+    script:
+        "../scripts/best_threshold.py"
+
+
+rule segment:
+    """Instances of cells from a probability map, by the recipe of the authors' release."""
+    input:
+        probability=f"{PREDICTION}/probability.tif",
+    output:
+        segmentation=f"{PREDICTION}/segmentation.tif",
+    log:
+        "logs/segment/{experiment}/fold-{fold}/{method}.log",
+    benchmark:
+        "logs/benchmarks/segment/{experiment}/fold-{fold}/{method}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        postprocessing=setting("postprocessing"),
+        field_of_interest=lambda wildcards: dataset_of(wildcards).field_of_interest,
+        code=source_digest("unetcore.instances"),
+    script:
+        "../scripts/segment.py"

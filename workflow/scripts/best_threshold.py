@@ -1,0 +1,37 @@
+"""Best threshold on the grey values of the test frames of a fold."""
+
+import logging
+from pathlib import Path
+
+from unetcore.baseline import (
+    best_level_for_cells,
+    best_level_for_membranes,
+    threshold_probability,
+)
+from unetcore.data.frames import read_frames, split_frames
+from unetcore.data.io import read_images, read_labels, to_unit_range, write_stack
+from unetcore.script import run
+
+logger = logging.getLogger(__name__)
+
+
+def main(
+    images: Path,
+    labels: Path,
+    frames: Path,
+    probability: Path,
+    *,
+    split: dict,
+    fold: str,
+    cells: bool,
+) -> None:
+    _, tested = split_frames(read_frames(frames), split, fold)
+    index = [frame.index for frame in tested]
+    grey = to_unit_range(read_images(images)[index], images)
+    best_level = best_level_for_cells if cells else best_level_for_membranes
+    write_stack(probability, threshold_probability(grey, read_labels(labels)[index], best_level))
+    logger.info("%s: %d frames", probability, len(tested))
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))

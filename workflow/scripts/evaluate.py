@@ -1,0 +1,57 @@
+"""Metrics of the predicted frames of a fold."""
+
+import json
+import logging
+from pathlib import Path
+
+from unetcore.data.frames import read_frames, split_frames
+from unetcore.data.io import read_labels, read_probability
+from unetcore.evaluate import evaluate, measured_on
+from unetcore.script import run
+
+logger = logging.getLogger(__name__)
+
+
+def main(
+    labels: Path,
+    frames: Path,
+    probability: Path,
+    segmentation: Path | None,
+    provenance: Path | None,
+    metrics: Path,
+    *,
+    experiment: str,
+    dataset: str,
+    title: str,
+    split: dict,
+    fold: str,
+    method: str,
+    names: list,
+    code: str = "",
+) -> None:
+    all_frames = read_frames(frames)
+    _, tested = split_frames(all_frames, split, fold)
+    values = evaluate(
+        names,
+        read_labels(labels)[[frame.index for frame in tested]],
+        read_probability(probability),
+        segmentation=read_labels(segmentation) if segmentation else None,
+    )
+    training = json.loads(provenance.read_text()) if provenance else {}
+    result = {
+        "experiment": experiment,
+        "dataset": dataset,
+        "fold": fold,
+        "method": method.rsplit("/", 1)[-1],
+        "seed": training.get("seed"),
+        "measured_on": f"{title}: {measured_on(all_frames, split, fold)}",
+        "frames": [frame.id for frame in tested],
+        "metrics": values,
+        "provenance": training | {"evaluation_code": code},
+    }
+    metrics.write_text(json.dumps(result, indent=1))
+    logger.info("%s: %s", metrics, {name: round(v["value"], 6) for name, v in values.items()})
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))

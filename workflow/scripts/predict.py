@@ -1,0 +1,47 @@
+"""Probability maps of the test frames of a fold."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from unetcore.checkpoint import load_model
+from unetcore.data.frames import read_frames, split_frames
+from unetcore.data.intensity import normalise
+from unetcore.data.io import read_images, to_unit_range, write_stack
+from unetcore.predict import Predictor, predict_probability
+from unetcore.script import run
+
+logger = logging.getLogger(__name__)
+
+
+def main(
+    images: Path,
+    frames: Path,
+    model: Path,
+    probability: Path,
+    *,
+    split: dict,
+    fold: str,
+    averaging: str,
+    prediction: dict,
+    threads: int = 1,
+) -> None:
+    torch.set_num_threads(threads)
+    network, description = load_model(model)
+    predictor = Predictor(network, prediction["precision"])
+    _, tested = split_frames(read_frames(frames), split, fold)
+    grey = to_unit_range(read_images(images)[[frame.index for frame in tested]], images)
+    slices = normalise(grey, description["training"]["normalisation"])
+    maps = []
+    for frame, image in zip(tested, slices, strict=True):
+        maps.append(
+            predict_probability(image, predictor, averaging=averaging, tile=prediction["tile"])
+        )
+        logger.info("%s: %.1f %% cell interior", frame.id, 100 * (maps[-1] > 0.5).mean())
+    write_stack(probability, np.stack(maps))
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))

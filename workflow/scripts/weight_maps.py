@@ -1,0 +1,35 @@
+"""Classes and loss weights of a dataset's labelled frames."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from unetcore.data.frames import read_frames
+from unetcore.data.io import read_labels, write_stack
+from unetcore.script import run
+from unetcore.weights import training_targets
+
+logger = logging.getLogger(__name__)
+
+
+def main(
+    labels: Path, frames: Path, classes: Path, weights: Path, *, kind: str, weight_map: dict
+) -> None:
+    stack = read_labels(labels)
+    class_stack = np.zeros(stack.shape, np.uint8)
+    weight_stack = np.zeros(stack.shape, np.float32)  # frames without labels weigh nothing
+    settings = dict(w0=weight_map["w0"], sigma=weight_map["sigma"])
+    separate = weight_map["separate_touching"]
+    for frame in read_frames(frames):
+        if frame.labelled:
+            class_stack[frame.index], weight_stack[frame.index] = training_targets(
+                stack[frame.index], kind=kind, separate=separate, **settings
+            )
+    write_stack(classes, class_stack)
+    write_stack(weights, weight_stack)
+    logger.info("%s: weights up to %.2f", weights, weight_stack.max())
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))
