@@ -2,6 +2,7 @@ import hashlib
 import http.server
 import logging
 import socket
+import sys
 import threading
 from functools import partial
 
@@ -19,8 +20,6 @@ NAME = "cells.zip"
 
 class Handler(http.server.SimpleHTTPRequestHandler):
     """A quiet file server whose first answers can be made to fail."""
-
-    failures: tuple = ()
 
     def log_message(self, *args):
         pass
@@ -91,6 +90,15 @@ def test_download(server, archive):
     assert archive.stat().st_mode & 0o044 or not (archive.parent.stat().st_mode & 0o044)
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_shows_the_progress_on_a_terminal_only(
+    server, archive, terminal, monkeypatch, capsys
+):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    get(archive, url=f"{server.url}/{NAME}")
+    assert ("100%" in capsys.readouterr().err) == terminal
+
+
 def test_script(server, archive):
     script.main(archive, filename=NAME, url=f"{server.url}/{NAME}", sha256=SHA256)
     assert archive.read_bytes() == CONTENT
@@ -157,7 +165,9 @@ def test_offline_says_which_file_to_put_where(archive, dead_url):
 
 
 def test_a_mirror_without_the_file(tmp_path, archive):
-    with pytest.raises(InputError, match=r"empty/cells\.zip: no such file in the data mirror; put"):
+    with pytest.raises(
+        InputError, match=r"empty/cells\.zip: no such file in the data mirror; put .* there"
+    ):
         get(archive, mirror=tmp_path / "empty")
     assert_nothing_left(archive)
 

@@ -8,12 +8,10 @@ import tifffile
 
 from unetcore.data.io import (
     check_pair,
-    check_space,
     pixel_digest,
     read_images,
     read_labels,
     read_probability,
-    replacing,
     to_unit_range,
     write_stack,
 )
@@ -210,7 +208,6 @@ def test_a_full_disk_is_noticed_before_the_first_byte(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"big\.tif: needs 4 MB, but only 3 MB are free"):
         write_stack(tmp_path / "big.tif", np.zeros((1, 2000, 2000), np.uint8))
     assert list(tmp_path.iterdir()) == []
-    check_space(tmp_path / "small.tif", 3_000_000)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
@@ -235,15 +232,6 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 def test_write_stack_writes_only_stacks(tmp_path, stack):
     with pytest.raises(ValueError, match="cannot write"):
         write_stack(tmp_path / "stack.tif", stack)
-
-
-def test_replacing_gives_the_name_only_on_success(tmp_path):
-    target = tmp_path / "a.txt"
-    with replacing(target) as temporary:
-        temporary.write_text("done")
-        assert not target.exists()
-    assert target.read_text() == "done"
-    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_pixel_digest_is_that_of_the_bytes():

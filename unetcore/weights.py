@@ -96,32 +96,45 @@ def border_weight(labels, w0=10.0, sigma=5.0):
     return np.where(labels == 0, term, 0).astype(np.float32)
 
 
-def separate_touching(labels):
-    """Set to background the pixels of a cell that touch another cell (paper Sec. 3).
+def separate_touching(labels, gap=1):
+    """Put a gap of background between cells that touch (paper Sec. 3).
 
     "The separation border is computed using morphological operations", says the paper, not
     which. Ours clears each pixel one of whose 8 neighbours belongs to a cell of a higher number,
-    which leaves a gap of one pixel between cells that touch.
+    which leaves a gap of one pixel, and widens that line by dilation.
 
     Parameters
     ----------
     labels : (H, W) int array, 0 = background, 1..K = one id per cell.
+    gap : width in px, odd; 0 leaves the labels as they are.
 
     Returns
     -------
     (H, W) array of the same type.
 
+    Raises
+    ------
+    InputError : `labels` is not a 2-D integer array, or `gap` is neither 0 nor odd.
+
     Examples
     --------
-    >>> separate_touching(np.array([[1, 1, 2, 2, 0, 3]])).tolist()
-    [[1, 0, 2, 2, 0, 3]]
+    >>> separate_touching(np.array([[1, 1, 1, 2, 2, 2, 0, 3]])).tolist()
+    [[1, 1, 0, 2, 2, 2, 0, 3]]
+    >>> separate_touching(np.array([[1, 1, 1, 2, 2, 2, 0, 3]]), gap=3).tolist()
+    [[1, 0, 0, 0, 2, 2, 0, 3]]
     """
     labels = _check_labels(labels)
+    if gap == 0:
+        return labels
+    if gap < 0 or gap % 2 == 0:
+        raise InputError(f"gap of {gap} px between touching cells: need 0 or an odd number")
     highest = ndimage.maximum_filter(labels, size=3, mode="nearest")
-    return np.where(highest > labels, 0, labels).astype(labels.dtype)
+    line = (labels > 0) & (highest > labels)
+    distance = ndimage.distance_transform_edt(~line) if line.any() else np.inf
+    return np.where(distance <= (gap - 1) / 2, 0, labels).astype(labels.dtype)
 
 
-def training_targets(labels, *, kind, w0, sigma, separate):
+def training_targets(labels, *, kind, w0, sigma, gap):
     """Class and loss weight of every pixel of one training slice.
 
     Parameters
@@ -129,7 +142,7 @@ def training_targets(labels, *, kind, w0, sigma, separate):
     labels : (H, W) int array: a mask (0 = membrane, anything else = cell interior) or instance ids.
     kind : "mask" or "instances". In a mask, every 4-connected component is a cell.
     w0, sigma : of the border term, see `weight_map`.
-    separate : whether touching instances are first separated by a gap, see `separate_touching`.
+    gap : px of background put between touching instances, see `separate_touching`.
 
     Returns
     -------
@@ -145,8 +158,8 @@ def training_targets(labels, *, kind, w0, sigma, separate):
     cells = _check_labels(labels)
     if kind == "mask":
         cells, _ = ndimage.label(cells)
-    elif separate:
-        cells = separate_touching(cells)
+    else:
+        cells = separate_touching(cells, gap)
     return (cells > 0).astype(np.uint8), weight_map(cells, w0, sigma)
 
 

@@ -1,15 +1,12 @@
 """Unpack zip archives that nobody here has seen before."""
 
-import logging
 import stat
 import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from unetcore.data.io import check_space
+from unetcore.data.files import check_space
 from unetcore.errors import InputError
-
-logger = logging.getLogger(__name__)
 
 LIMIT = 8 * 2**30
 """Bytes an archive may unpack to. The largest dataset here unpacks to less than 0.2 GB."""

@@ -1,6 +1,5 @@
 """The datasets this project knows: where they come from, how to check them, on what terms."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -8,8 +7,6 @@ from pathlib import Path
 import yaml
 
 from unetcore.errors import InputError
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)

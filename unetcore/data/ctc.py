@@ -5,7 +5,6 @@ under ``01_GT/SEG/man_seg002.tif`` ... the instance labels of a few of them, dra
 truth). The silver truth under ``01_ST`` is made by machines and is never read here.
 """
 
-import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +14,6 @@ import numpy as np
 from unetcore.data.frames import Frame
 from unetcore.data.io import check_pair, read_images, read_labels
 from unetcore.errors import InputError
-
-logger = logging.getLogger(__name__)
 
 SEQUENCES = ("01", "02")
 _IMAGE = re.compile(r"t(\d{3,4})\.tif")

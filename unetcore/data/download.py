@@ -7,14 +7,14 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
 import pooch
 from requests import exceptions as web
 from urllib3.exceptions import MaxRetryError
 
-from unetcore.data.io import check_space, replacing
+from unetcore.data.files import check_space, replacing
 from unetcore.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -58,12 +58,13 @@ def fetch(
     """
     archive = Path(archive)
     archive.parent.mkdir(parents=True, exist_ok=True)
-    source = _source(mirror, filename, url)
-    advice = f"put {filename} from {url} into a folder and set UNET_DATA_MIRROR to that folder"
+    source = _in_mirror(mirror, filename) if mirror else url
+    where = "there" if mirror else "into a folder and set UNET_DATA_MIRROR to that folder"
+    advice = f"put {filename} from {url} {where}"
     with replacing(archive) as temporary:
         try:
             _transfer(source, temporary, attempts, pause)
-            listed = _listed_sha256(source, temporary, attempts, pause) if mirror else None
+            sums = _checksums(mirror, temporary, attempts, pause) if mirror else ""
         except FileNotFoundError as error:
             raise InputError(f"{source}: no such file in the data mirror; {advice}") from error
         except web.RequestException as error:
@@ -72,13 +73,11 @@ def fetch(
             if error.errno != errno.ENOSPC:
                 raise
             raise InputError(f"{archive}: the disk is full") from error
-        _check_hash(temporary, listed or sha256, source)
+        _check_hash(temporary, _listed_sha256(sums, filename) or sha256, source)
 
 
-def _source(mirror: str | Path | None, filename: str, url: str) -> Path | str:
-    """Where the archive is looked for: a path in a mirror folder, or an address on the web."""
-    if not mirror:
-        return url
+def _in_mirror(mirror: str | Path, filename: str) -> Path | str:
+    """Place of a file in a mirror: a path, or an address on the web."""
     address = urlsplit(str(mirror))
     if address.scheme in ("http", "https"):
         return f"{str(mirror).rstrip('/')}/{quote(filename)}"
@@ -95,24 +94,29 @@ def _transfer(source: Path | str, target: Path, attempts: int, pause: float) -> 
         _download(source, target, attempts, pause)
 
 
-def _listed_sha256(source: Path | str, target: Path, attempts: int, pause: float) -> str | None:
-    """Hash that the mirror's ``SHA256SUMS`` states for a file; None where it states none."""
-    sums = target.with_name(CHECKSUMS)
-    folder, _, filename = str(source).rpartition("/")
+def _checksums(mirror: str | Path, archive: Path, attempts: int, pause: float) -> str:
+    """Text of the mirror's ``SHA256SUMS``, empty where it has none."""
+    sums = archive.with_name(CHECKSUMS)
     try:
-        beside = (
-            source.with_name(CHECKSUMS) if isinstance(source, Path) else f"{folder}/{CHECKSUMS}"
-        )
-        _transfer(beside, sums, attempts, pause)
+        _transfer(_in_mirror(mirror, CHECKSUMS), sums, attempts, pause)
     except FileNotFoundError:
-        return None
+        return ""
     except web.HTTPError as error:
         if error.response.status_code != NOT_FOUND:
             raise
-        return None
-    for line in sums.read_text("utf-8").splitlines():
+        return ""
+    return sums.read_text("utf-8")
+
+
+def _listed_sha256(sums: str, filename: str) -> str | None:
+    r"""Hash of a file in the text that ``sha256sum`` prints, None where it is not listed.
+
+    >>> _listed_sha256("1f  other.zip\n2E *./cells.zip\n", "cells.zip")
+    '2e'
+    """
+    for line in sums.splitlines():
         digest, _, name = line.partition(" ")
-        if name.strip().removeprefix("*").removeprefix("./") == unquote(filename):
+        if name.strip().removeprefix("*").removeprefix("./") == filename:
             return digest.lower()
     return None
 

@@ -1,15 +1,12 @@
 """The list of a dataset's frames, and how it is split into training and test frames."""
 
 import csv
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from unetcore.data.io import replacing
+from unetcore.data.files import replacing
 from unetcore.errors import InputError
-
-logger = logging.getLogger(__name__)
 
 OFFICIAL = "official"
 SPLITS = ("train", "test")

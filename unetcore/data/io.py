@@ -6,9 +6,6 @@ such a stack (colour, NaN, pages of different size, a file cut short) is refused
 
 import hashlib
 import logging
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,13 +13,11 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from unetcore.data.files import check_space, replacing
 from unetcore.errors import InputError
-
-logger = logging.getLogger(__name__)
 
 IMAGE_TYPES = ("uint8", "uint16", "float32")
 STACK_AXES = 3
-MEGABYTE = 1e6
 
 
 def read_images(path: Path) -> np.ndarray:
@@ -203,43 +198,6 @@ def pixel_digest(array: np.ndarray) -> str:
     """
     little_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
     return hashlib.sha256(little_endian.data).hexdigest()
-
-
-def check_space(path: Path, needed: int) -> None:
-    """Refuse to begin what the disk cannot hold.
-
-    Parameters
-    ----------
-    path : file or folder to be written; its parent folder exists.
-    needed : bytes, at most, that will be written.
-
-    Raises
-    ------
-    InputError : fewer bytes are free; the message states both in MB.
-    """
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise InputError(
-            f"{path}: needs {needed / MEGABYTE:.0f} MB, but only {free / MEGABYTE:.0f} MB are free"
-        )
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary file beside `path` that takes its name if the block succeeds.
-
-    Parameters
-    ----------
-    path : file to be made or replaced.
-
-    Yields
-    ------
-    Path of the temporary file. It is removed if the block raises.
-    """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        temporary = Path(folder) / path.name
-        yield temporary
-        os.replace(temporary, path)
 
 
 def _read_stack(path: Path) -> np.ndarray:

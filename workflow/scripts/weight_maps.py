@@ -19,12 +19,10 @@ def main(
     stack = read_labels(labels)
     class_stack = np.zeros(stack.shape, np.uint8)
     weight_stack = np.zeros(stack.shape, np.float32)  # frames without labels weigh nothing
-    settings = dict(w0=weight_map["w0"], sigma=weight_map["sigma"])
-    separate = weight_map["separate_touching"]
     for frame in read_frames(frames):
         if frame.labelled:
             class_stack[frame.index], weight_stack[frame.index] = training_targets(
-                stack[frame.index], kind=kind, separate=separate, **settings
+                stack[frame.index], kind=kind, **weight_map
             )
     write_stack(classes, class_stack)
     write_stack(weights, weight_stack)

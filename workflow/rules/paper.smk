@@ -1,0 +1,235 @@
+"""Tables, figures, and the published copies of both.
+
+Needs: the metrics, histories and predictions of the experiments, and what others have printed.
+Makes: `results/tables`, `results/figures` and, when asked for `publish`, `docs/results` with the
+results block of the README. Pictures that show images of a challenge are never published.
+"""
+
+PUBLISHED = [name for table in config["publish"] for name in config["tables"][table]]
+PUBLISHED_TABLES = expand("{table}.{format}", table=config["publish"], format=["csv", "md"])
+PUBLISHED_FIGURES = [
+    *expand("{experiment}/loss_curves.svg", experiment=PUBLISHED),
+    *expand(
+        "{experiment}/{figure}.png",
+        experiment=[name for name in PUBLISHED if EXPERIMENTS[name]["dataset"] in GENERATED],
+        figure=["overview", "segmentation", "tile_plan", "weight_map"],
+    ),
+]
+
+
+rule table:
+    """One table: the printed numbers and ours, block by block (paper Tables 1 and 2)."""
+    input:
+        metrics=table_metrics,
+        frames=table_frames,
+        paper=workflow.source_path("../../resources/paper.yaml"),
+    output:
+        table=report(
+            "results/tables/{table}.csv",
+            caption="../report/table.rst",
+            category="1 Tables",
+            labels={"table": "{table}", "form": "one row per number (CSV)"},
+        ),
+        markdown="results/tables/{table}.md",
+        html=report(
+            "results/tables/{table}.html",
+            caption="../report/table.rst",
+            category="1 Tables",
+            labels={"table": "{table}", "form": "to read"},
+        ),
+    log:
+        "logs/table/{table}.log",
+    benchmark:
+        "logs/benchmarks/table/{table}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        name="{table}",
+        code=source_digest("unetcore.tables"),
+    script:
+        "../scripts/table.py"
+
+
+rule figure_loss_curves:
+    """Loss over the steps of every training of an experiment."""
+    input:
+        histories=histories,
+    output:
+        figure=report(
+            "results/figures/{experiment}/loss_curves.svg",
+            caption="../report/loss_curves.rst",
+            category="2 Training",
+            labels={"experiment": "{experiment}", "figure": "loss curves"},
+        ),
+    log:
+        "logs/figure_loss_curves/{experiment}.log",
+    benchmark:
+        "logs/benchmarks/figure_loss_curves/{experiment}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        title=setting("title"),
+        code=source_digest("unetcore.figures"),
+    script:
+        "../scripts/figure_loss_curves.py"
+
+
+rule figure_weight_map:
+    """Image, cells, mask and loss weight of one frame (paper Fig. 3)."""
+    input:
+        images=experiment_input("images.tif"),
+        labels=experiment_input("labels.tif"),
+        frames=experiment_input("frames.csv"),
+        classes="results/targets/{experiment}/classes.tif",
+        weights="results/targets/{experiment}/weights.tif",
+    output:
+        figure=report(
+            "results/figures/{experiment}/weight_map.png",
+            caption="../report/weight_map.rst",
+            category="2 Training",
+            labels={"experiment": "{experiment}", "figure": "weight map"},
+        ),
+    log:
+        "logs/figure_weight_map/{experiment}.log",
+    benchmark:
+        "logs/benchmarks/figure_weight_map/{experiment}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        title=setting("title"),
+        code=source_digest("unetcore.figures"),
+    script:
+        "../scripts/figure_weight_map.py"
+
+
+rule figure_tile_plan:
+    """The tiles of an experiment's prediction over one of its images (paper Fig. 2)."""
+    input:
+        images=experiment_input("images.tif"),
+    output:
+        figure=report(
+            "results/figures/{experiment}/tile_plan.png",
+            caption="../report/tile_plan.rst",
+            category="3 Prediction",
+            labels={"experiment": "{experiment}", "figure": "tile plan"},
+        ),
+    log:
+        "logs/figure_tile_plan/{experiment}.log",
+    benchmark:
+        "logs/benchmarks/figure_tile_plan/{experiment}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        tile=lambda wildcards: EXPERIMENTS[wildcards.experiment]["prediction"]["tile"],
+        depth=lambda wildcards: EXPERIMENTS[wildcards.experiment]["network"]["depth"],
+        title=setting("title"),
+        code=source_digest("unetcore.figures"),
+    script:
+        "../scripts/figure_tile_plan.py"
+
+
+rule figure_segmentation:
+    """One predicted frame: image, probability, segmentation, and its errors."""
+    input:
+        images=experiment_input("images.tif"),
+        labels=experiment_input("labels.tif"),
+        frames=experiment_input("frames.csv"),
+        probability=lambda wildcards: f"{example_prediction(wildcards)}/probability.tif",
+        metrics=lambda wildcards: f"{example_prediction(wildcards)}/metrics.json",
+        instances=lambda wildcards: (
+            f"{example_prediction(wildcards)}/segmentation.tif"
+            if has_cells(wildcards.experiment)
+            else []
+        ),
+    output:
+        figure=report(
+            "results/figures/{experiment}/segmentation.png",
+            caption="../report/segmentation.rst",
+            category="3 Prediction",
+            labels={"experiment": "{experiment}", "figure": "segmentation"},
+        ),
+    log:
+        "logs/figure_segmentation/{experiment}.log",
+    benchmark:
+        "logs/benchmarks/figure_segmentation/{experiment}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        title=setting("title"),
+        code=source_digest("unetcore.figures"),
+    script:
+        "../scripts/figure_segmentation.py"
+
+
+rule figure_overview:
+    """The whole way of one frame in a line; the picture of the README."""
+    input:
+        images=experiment_input("images.tif"),
+        labels=experiment_input("labels.tif"),
+        frames=experiment_input("frames.csv"),
+        weights="results/targets/{experiment}/weights.tif",
+        probability=lambda wildcards: f"{example_prediction(wildcards)}/probability.tif",
+        metrics=lambda wildcards: f"{example_prediction(wildcards)}/metrics.json",
+        instances=lambda wildcards: (
+            f"{example_prediction(wildcards)}/segmentation.tif"
+            if has_cells(wildcards.experiment)
+            else []
+        ),
+    output:
+        figure="results/figures/{experiment}/overview.png",
+    log:
+        "logs/figure_overview/{experiment}.log",
+    benchmark:
+        "logs/benchmarks/figure_overview/{experiment}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        code=source_digest("unetcore.figures"),
+    script:
+        "../scripts/figure_overview.py"
+
+
+rule publish:
+    """Copies of tables, curves and phantom pictures, and the README's results made from them."""
+    input:
+        tables=expand("results/tables/{table}", table=PUBLISHED_TABLES),
+        figures=expand("results/figures/{figure}", figure=PUBLISHED_FIGURES),
+        runs=published_runs,
+    output:
+        published_tables=expand("docs/results/{table}", table=PUBLISHED_TABLES),
+        published_figures=expand("docs/results/{figure}", figure=PUBLISHED_FIGURES),
+        provenance="docs/results/provenance.csv",
+    log:
+        "logs/publish.log",
+    benchmark:
+        "logs/benchmarks/publish.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        # Not an output: Snakemake deletes outputs before a rule runs, and the rest of the README
+        # is written by hand.
+        readme="README.md",
+        code=source_digest("unetcore.tables"),
+    script:
+        "../scripts/publish.py"

@@ -1,0 +1,35 @@
+"""Copies of results that the repository keeps, and the README's results made from them."""
+
+import logging
+import shutil
+from pathlib import Path
+
+from unetcore.script import run
+from unetcore.tables import read_trainings, readme_section, replace_results, write_trainings
+
+logger = logging.getLogger(__name__)
+
+
+def main(
+    tables: list[Path],
+    figures: list[Path],
+    runs: list[Path],
+    published_tables: list[Path],
+    published_figures: list[Path],
+    provenance: Path,
+    *,
+    readme: Path,
+) -> None:
+    copies = [*published_tables, *published_figures]
+    for source, copy in zip([*tables, *figures], copies, strict=True):
+        shutil.copyfile(source, copy)
+    write_trainings(provenance, read_trainings(runs))
+    shown = [path for path in published_tables if path.suffix == ".md"]
+    section = readme_section({str(path): path.read_text("utf-8") for path in shown})
+    text = replace_results(readme.read_text("utf-8"), section, name=str(readme))
+    readme.write_text(text, "utf-8")
+    logger.info("%d files and the results of %s", len(copies), readme)
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))
