@@ -1,4 +1,4 @@
-"""U-Net (2015): from archives to the paper's tables and figures."""
+"""U-Net (Ronneberger, Fischer, Brox 2015): from archives of images to tables, figures, claims."""
 
 from snakemake.utils import min_version
 
@@ -19,3 +19,11 @@ include: "workflow/rules/predict.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/paper.smk"
 include: "workflow/rules/targets.smk"
+
+
+rule all:
+    """What runs when no target is named: the demo."""
+    default_target: True
+    input:
+        rules.demo.input,
+    localrule: True

@@ -1,7 +1,9 @@
 """Reading and writing models (safetensors) and the state of an unfinished training."""
 
 import json
+import logging
 import os
+import pickle
 from pathlib import Path
 
 import torch
@@ -10,6 +12,8 @@ from safetensors.torch import save
 
 from unetcore.errors import InputError
 from unetcore.model import UNet
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "unetcore-1"
 
@@ -71,10 +75,14 @@ def save_state(path: Path, state: dict) -> None:
 
 
 def load_state(path: Path) -> dict | None:
-    """Read the state of an unfinished training, or None if there is none."""
+    """Read the state of an unfinished training, or None if there is none that can be read."""
     if not Path(path).is_file():
         return None
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        logger.warning("%s is damaged (%s): starting anew", path, str(error).splitlines()[0])
+        return None
 
 
 def write_atomically(path: Path, content: bytes) -> None:

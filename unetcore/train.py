@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+import math
 import time
 import zlib
 from collections.abc import Callable
@@ -309,7 +310,7 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     warm_up = min(1.0, (step + 1) / max(1, config.warmup_steps))
     done = step / config.steps
     if config.schedule == "cosine":
-        return config.learning_rate * warm_up * 0.5 * (1 + np.cos(np.pi * done))
+        return config.learning_rate * warm_up * 0.5 * (1 + math.cos(math.pi * done))
     return config.learning_rate * warm_up * (0.1 if done >= 0.7 else 1.0)
 
 
