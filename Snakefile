@@ -18,6 +18,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/paper.smk"
+include: "workflow/rules/claims.smk"
 include: "workflow/rules/targets.smk"
 
 

@@ -112,7 +112,7 @@ def test_provenance_names_every_value_once():
             measurement(fold="1", provenance={"code": "bb", "width": 16, "train_seconds": 300}),
         ]
     )
-    assert text == "experiment em; folds 0, 1; seed 0; width 16; trained 3 min each; code aa / bb"
+    assert text == "experiment em; folds 0, 1; seed 0; width 16; code aa / bb; trained 3 min each"
 
 
 def test_printed_numbers_keep_their_digits():
@@ -225,7 +225,7 @@ def test_markdown_columns_line_up():
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert len(lines) == 4
     assert len({len(line) for line in lines}) == 1
-    assert f"On **{SLICES}**." in text
+    assert f"Measured on: **{SLICES}**" in text
     assert "- a note" in text
 
 
@@ -267,10 +267,11 @@ def test_replace_results_needs_both_marks_once():
 
 def test_readme_section_leaves_out_the_sources_and_links_them():
     text = markdown("Title", [row(provenance="experiment em; fold 0")], [])
-    section = readme_section({"docs/results/demo.md": text})
-    assert section.startswith("### Title")
+    section = readme_section({"docs/results/demo.md": text, "docs/results/b.md": text})
+    assert section.count("### Title") == 2
+    assert section.count("Smaller is better") == 1
     assert "experiment em" not in section
-    assert section.endswith("[docs/results/demo.md](docs/results/demo.md).")
+    assert section.endswith("[docs/results/b.md](docs/results/b.md).")
 
 
 def test_trainings_are_named_by_their_place(tmp_path):
@@ -304,7 +305,7 @@ def results(tmp_path):
 def test_table_from_files_to_files(tmp_path, results):
     made = [tmp_path / f"table1.{suffix}" for suffix in ("csv", "md", "html")]
     table_script.main(*results, PAPER, *made, name="table1")
-    rows = list(csv.DictReader(made[0].open()))
+    rows = list(csv.DictReader(made[0].read_text().splitlines()))
     assert tuple(rows[0]) == COLUMNS
     assert {r["metric"] for r in rows} <= set(MEASURES)
     ours = {r["method"]: r for r in rows if r["measured_on"] == SLICES}

@@ -23,6 +23,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 from scipy import ndimage
 from skimage.segmentation import expand_labels, find_boundaries
@@ -82,6 +83,7 @@ FILLS = (
 )
 DASHES = ("-", "--", ":", "-.")
 UNDECIDED_LOSS = float(np.log(2))  # cross entropy of a network that gives both classes 1/2
+FEW = 4  # trainings; the noise of more would hide the curves
 LOSS_DROP = 0.5  # a learning rate that falls below this part of the one before is a drop
 PANEL = 3.1  # inches, side of an image
 LEGEND_ENTRY = 2.0  # inches, width of an entry
@@ -233,9 +235,9 @@ def loss_curves(histories: Mapping[tuple[str, int], History], title: str = "") -
 
     Returns
     -------
-    Figure: the curves are smoothed, the losses as logged stand pale behind them. A dashed
-    line marks the loss of a network that cannot decide, ln 2; a dotted one each place where the
-    learning rate drops.
+    Figure: the curves are smoothed; behind them, unless they are many, stand the losses as logged.
+    A dashed line marks the loss of a network that cannot decide, ln 2; a dotted one each place
+    where the learning rate drops.
     """
     figure = _new_figure(7.2, 3.6)
     axes = figure.subplots()
@@ -244,7 +246,8 @@ def loss_curves(histories: Mapping[tuple[str, int], History], title: str = "") -
     for (fold, seed), history in histories.items():
         colour = LINES[folds.index(fold) % len(LINES)]
         dashes = DASHES[seeds.index(seed) % len(DASHES)]
-        axes.plot(history.step, history.loss, color=colour, alpha=0.25, lw=0.7, label="_logged")
+        if len(histories) <= FEW:
+            axes.plot(history.step, history.loss, color=colour, alpha=0.25, lw=0.7, label="_logged")
         axes.plot(
             history.step,
             _smooth(history.loss),
@@ -289,7 +292,7 @@ def segmentation(example: Example, title: str = "") -> Figure:
     error counts; since they are often a few pixels only, each place has a ring. With cells, the
     errors are those of SEG, see `match_cells`.
     """
-    figure = _new_figure(2 * PANEL + 0.5, 2 * PANEL + 1.15, title)
+    figure = _new_figure(2 * PANEL + 0.5, 2 * PANEL * _aspect(example.image) + 1.15, title)
     panels = figure.subplots(2, 2).ravel()
     _show(panels[0], example.image, "image")
     _probability_panel(panels[1], example.probability)
@@ -302,11 +305,11 @@ def segmentation(example: Example, title: str = "") -> Figure:
 
 
 def compared_plans(shape: tuple[int, int], tile: int | None, depth: int) -> list[TilePlan]:
-    """Plan in use and, to compare with, one with three tiles along the longer side.
+    """Plan in use and, to compare with, one with three tiles along the shorter side.
 
     Parameters, errors: as `unetcore.tiling.plan_tiles`.
     """
-    third = geometry.round_up_to_output_tile(-(-max(shape) // 3), depth)
+    third = geometry.round_up_to_output_tile(-(-min(shape) // 3), depth)
     return [plan_tiles(shape, tile, depth), plan_tiles(shape, third, depth)]
 
 
@@ -325,7 +328,7 @@ def tile_plan(image: np.ndarray, plans: Sequence[TilePlan], title: str = "") -> 
     Figure: every output tile in yellow, the input tile of the first one in blue; what lies outside
     of the image's dashed border is mirrored.
     """
-    figure = _new_figure(4.2 * len(plans), 5.0, title)
+    figure = _new_figure(4.2 * len(plans), 4.2 * max(map(_canvas_aspect, plans)) + 0.85, title)
     panels = figure.subplots(1, len(plans), squeeze=False).ravel()
     for axes, plan, use in zip(panels, plans, ("in use", "to compare"), strict=True):
         handles = _tile_plan_panel(axes, image, plan, use)
@@ -356,7 +359,7 @@ def weight_map(
     -------
     Figure with four panels: image, cells in colours, mask, weight map.
     """
-    figure = _new_figure(4 * 2.7 + 0.5, 3.3, title)
+    figure = _new_figure(4 * 2.7 + 0.5, 2.7 * _aspect(image) + 0.6, title)
     panels = figure.subplots(1, 4)
     _show(panels[0], image, "image")
     _show(panels[1], image, "cells, as labelled")
@@ -380,7 +383,7 @@ def overview(example: Example, weights: np.ndarray) -> Figure:
     -------
     Figure with five panels.
     """
-    figure = _new_figure(5 * 2.2, 2.85)
+    figure = _new_figure(5 * 2.2, 2.2 * _aspect(example.image) + 0.7)
     panels = figure.subplots(1, 5)
     _show(panels[0], example.image, "image")
     _weight_panel(panels[1], weights, bar=False)
@@ -480,6 +483,11 @@ def _new_figure(width: float, height: float, title: str = "") -> Figure:
     return figure
 
 
+def _aspect(image: np.ndarray) -> float:
+    """Height of an image in units of its width."""
+    return image.shape[0] / image.shape[1]
+
+
 def _letter(panels: Iterable[Axes]) -> None:
     """Put the letter of each panel before its title, as in the paper's figures."""
     for letter, axes in zip("abcdefgh", panels, strict=False):
@@ -496,7 +504,7 @@ def _show(axes: Axes, image: np.ndarray, title: str, **how):
 
 
 def _colourbar(axes: Axes, shown, **how) -> None:
-    bar = axes.figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.02, **how)
+    bar = axes.figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.02, panchor=False, **how)
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=2, labelsize=7.5)
 
@@ -572,12 +580,25 @@ def _fill(axes: Axes, where: np.ndarray, colour: str, alpha: float = 1.0) -> Non
     axes.imshow(np.where(where, 0.0, np.nan), cmap=ListedColormap([colour]), alpha=alpha)
 
 
+def _canvas_size(plan: TilePlan) -> tuple[int, int]:
+    """Height and width in px, from the image's origin, of all that the tiles of a plan touch."""
+    *_, last = plan
+    return (
+        max(last.row + last.height, plan.shape[0]) + plan.halo,
+        max(last.column + last.width, plan.shape[1]) + plan.halo,
+    )
+
+
+def _canvas_aspect(plan: TilePlan) -> float:
+    bottom, right = _canvas_size(plan)
+    return (bottom + plan.halo) / (right + plan.halo)
+
+
 def _tile_plan_panel(axes: Axes, image: np.ndarray, plan: TilePlan, use: str) -> list[Artist]:
     """One plan over the image and the margin that is mirrored for it."""
     tiles = list(plan)
-    first, last = tiles[0], tiles[-1]
-    bottom = max(last.row + last.height, plan.shape[0]) + plan.halo
-    right = max(last.column + last.width, plan.shape[1]) + plan.halo
+    first = tiles[0]
+    bottom, right = _canvas_size(plan)
     rows = geometry.mirror_index(-plan.halo, bottom, plan.shape[0])
     columns = geometry.mirror_index(-plan.halo, right, plan.shape[1])
     extent = (-plan.halo - 0.5, right - 0.5, bottom - 0.5, -plan.halo - 0.5)
@@ -605,13 +626,14 @@ def _tile_plan_panel(axes: Axes, image: np.ndarray, plan: TilePlan, use: str) ->
                 ha="center",
                 va="center",
                 fontweight="bold",
+                path_effects=[withStroke(linewidth=2, foreground="0.2")],
             )
     image_border = Tile(0, 0, *plan.shape)
     axes.add_patch(_frame(image_border, "white", gid="image", linestyle=(0, (4, 3)), linewidth=1.2))
     axes.add_patch(_frame(first, BLUE, margin=plan.halo, gid="input", clip_on=False))
     axes.set(xlim=extent[:2], ylim=extent[2:])
     axes.set_xlabel(
-        f"computes {plan.cost:.2f} times what is needed; tiles step by {plan.step[0]} px",
+        f"computes {plan.cost:.2f} times what is needed; step {' × '.join(map(str, plan.step))} px",
         fontsize=8.5,
     )
     return [

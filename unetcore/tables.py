@@ -215,21 +215,23 @@ def describe_provenance(measurements: Sequence[Measurement]) -> str:
     items = [f"experiment {first.experiment}", _counted("fold", [m.fold for m in measurements])]
     if seeds := [m.seed for m in measurements if m.seed is not None]:
         items.append(_counted("seed", seeds))
-    facts = [m.provenance for m in measurements]
+    facts = [_flat(m.provenance) for m in measurements]
     for key, phrase in (
         ("variant", "network {}"),
         ("width", "width {}"),
         ("steps", "{} steps"),
+        ("training.optimiser", "{}"),
         ("precision", "{}"),
         ("hardware", "{}"),
         ("threads", "{} thread(s)"),
         ("torch", "torch {}"),
         ("code", "code {}"),
+        ("evaluation_code", "evaluated by code {}"),
     ):
         if values := _distinct(f[key] for f in facts if f.get(key) is not None):
             items.append(phrase.format(" / ".join(values)))
     if seconds := [f["train_seconds"] for f in facts if f.get("train_seconds") is not None]:
-        items.insert(-1, f"trained {_duration(statistics.fmean(seconds))} each")
+        items.append(f"trained {_duration(statistics.fmean(seconds))} each")
     return "; ".join(items)
 
 
@@ -377,18 +379,37 @@ def markdown(title: str, rows: Sequence[Row], notes: Sequence[str]) -> str:
     """
     parts = [f"# {title}", _HOW_TO_READ]
     for block in blocks(rows):
-        lines = [block.header, _rulers(block), *block.body]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         parts += [
             f"## {block.dataset}: {_kind(block)}",
-            f"On **{block.measured_on}**" + (f" ({block.source})." if block.source else "."),
-            "\n".join(_pipe_line(line, widths) for line in lines),
+            f"Measured on: **{block.measured_on}**"
+            + (f" ({block.source})" if block.source else ""),
+            markdown_table(block.header, block.body),
         ]
     if notes:
         parts += ["## Notes", "\n".join(f"- {note}" for note in notes)]
     sources = [f"- **{names}**: {text}" for names, text in _sources(rows)]
     parts += [f"## {PROVENANCE_HEADING}", "\n".join(sources)]
     return "\n\n".join(parts) + "\n"
+
+
+def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Table in Markdown that is aligned in plain text too.
+
+    Parameters
+    ----------
+    header, body : cells; the first column holds names, the others numbers or short words.
+
+    Examples
+    --------
+    >>> print(markdown_table(("method", "SEG"), [("u-net", "0.7756")]))
+    | method |    SEG |
+    | ------ | -----: |
+    | u-net  | 0.7756 |
+    """
+    rulers = ("---", *("--:" for _ in header[1:]))
+    lines = [header, rulers, *body]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(_pipe_line(line, widths) for line in lines)
 
 
 def html_page(title: str, rows: Sequence[Row], notes: Sequence[str]) -> str:
@@ -402,7 +423,7 @@ def html_page(title: str, rows: Sequence[Row], notes: Sequence[str]) -> str:
         source = f" ({escape(block.source)})" if block.source else ""
         parts += [
             f"<h2>{escape(block.dataset)}: {_kind(block)}</h2>",
-            f"<p>On <strong>{escape(block.measured_on)}</strong>{source}.</p>",
+            f"<p>Measured on: <strong>{escape(block.measured_on)}</strong>{source}</p>",
             "<table>",
             _html_line(block.header, "th"),
             *(_html_line(line, "td") for line in block.body),
@@ -465,11 +486,11 @@ def readme_section(tables: Mapping[str, str]) -> str:
 
     Returns
     -------
-    str, headings two levels lower.
+    str, headings two levels lower; how to read the numbers is said once.
     """
-    sections = []
+    sections = [_HOW_TO_READ]
     for address, text in tables.items():
-        shown, _, _ = text.partition(f"## {PROVENANCE_HEADING}")
+        shown, _, _ = text.replace(f"{_HOW_TO_READ}\n\n", "").partition(f"## {PROVENANCE_HEADING}")
         lines = [f"##{line}" if line.startswith("#") else line for line in shown.splitlines()]
         link = f"Where each number comes from: [{address}]({address})."
         sections.append("\n".join(lines).strip() + "\n\n" + link)
@@ -572,11 +593,6 @@ def _plain(cell: object) -> str:
 
 def _kind(block: Block) -> str:
     return "printed by others" if block.source else "measured here"
-
-
-def _rulers(block: Block) -> tuple[str, ...]:
-    """Second line of a Markdown table: names to the left, numbers to the right."""
-    return ("---", *("--:" for _ in block.header[1:]))
 
 
 def _pipe_line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -18,6 +18,13 @@ RESOURCES = Path(workflow.current_basedir) / "../../resources"
 DATASETS = read_catalog(RESOURCES / "datasets.yaml")
 GENERATED = [name for name, dataset in DATASETS.items() if dataset.generator]
 DOWNLOADED = [name for name, dataset in DATASETS.items() if not dataset.generator]
+FIGURES = [
+    "overview.png",
+    "loss_curves.svg",
+    "segmentation.png",
+    "tile_plan.png",
+    "weight_map.png",
+]
 PREDICTION = "results/predictions/{experiment}/fold-{fold}/{method}"
 
 
@@ -120,14 +127,25 @@ def methods(name):
     return ["best-threshold", *networks]
 
 
-def table_metrics(wildcards):
-    """Input function: every metrics.json of a table."""
+def experiment_metrics(name):
+    """Every metrics.json of an experiment."""
     return [
         f"results/predictions/{name}/fold-{fold}/{method}/metrics.json"
-        for name in config["tables"][wildcards.table]
         for fold in folds(name)
         for method in methods(name)
     ]
+
+
+def table_metrics(wildcards):
+    """Input function: every metrics.json of a table."""
+    return [p for name in config["tables"][wildcards.table] for p in experiment_metrics(name)]
+
+
+def claim_metrics(wildcards):
+    """Input function: every metrics.json of the experiments that claims compare."""
+    sides = ("experiment", "against_experiment")
+    names = {claim[side] for claim in config["claims"]["comparisons"] for side in sides}
+    return [path for name in sorted(names) for path in experiment_metrics(name)]
 
 
 def table_frames(wildcards):
@@ -164,5 +182,5 @@ def figure_files(table):
     return expand(
         "results/figures/{experiment}/{figure}",
         experiment=config["tables"][table],
-        figure=["loss_curves.svg", "segmentation.png", "tile_plan.png", "weight_map.png"],
+        figure=FIGURES,
     )

@@ -1,0 +1,25 @@
+"""What every test shares: one thread for torch, a logger as it was before."""
+
+import logging
+import sys
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Keep torch to one thread: networks are tiny here, and the order of sums stays the same."""
+    if "torch" in sys.modules:  # the metrics and the data do without it, and so do their tests
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture
+def root_logger():
+    """The root logger, put back afterwards: `unetcore.script.run` replaces its handlers."""
+    logger = logging.getLogger()
+    handlers, level = logger.handlers[:], logger.level
+    yield logger
+    for handler in set(logger.handlers) - set(handlers):
+        handler.close()
+    logger.handlers[:] = handlers
+    logger.setLevel(level)

@@ -1,0 +1,473 @@
+"""The command line `unet`: the package on one's own images."""
+
+import errno
+import json
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import typer
+from tqdm import tqdm
+from typer.core import TyperGroup
+
+from unetcore import __version__
+from unetcore.data.annotated import (
+    AnnotatedImages,
+    check_labels,
+    kind_of,
+    read_annotated,
+    read_grey,
+    read_stack,
+)
+from unetcore.data.io import check_pair, read_labels, write_stack
+from unetcore.errors import InputError
+from unetcore.recipes import FAST, weight_maps
+
+# Modules that need torch, which takes more than a second to import, are imported where needed.
+
+logger = logging.getLogger(__name__)
+
+BAD_INPUT = 2  # exit codes
+INTERRUPTED = 130
+USERS_OS_ERRORS = (errno.EACCES, errno.EISDIR, errno.ENOSPC, errno.ENOTDIR, errno.EROFS)
+LINE_SECONDS = 10  # between two lines of progress where there is no terminal
+HIGHER_IS_BETTER = ("v_rand", "v_info", "seg", "iou")
+
+LabelKind = Literal["mask", "instances"]
+Averaging = Literal["none", "rot7", "d4", "mirror4"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class _OneLinePerProblem(TyperGroup):
+    """Ends with exit code 2 and one line for what a user can act on; bugs keep their traceback."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except (InputError, OSError, ExceptionGroup) as error:
+            lines = _problems(error)
+            if not lines:
+                raise
+        for line in lines:
+            typer.echo(f"error: {line}", err=True)
+        raise typer.Exit(BAD_INPUT)
+
+
+def _problems(error: Exception) -> list[str]:
+    """What a user can act on, one line each; none if the error is a bug."""
+    if isinstance(error, OSError):
+        known = error.errno in USERS_OS_ERRORS
+        return [f"{error.filename or 'output'}: {error.strerror.lower()}"] if known else []
+    errors = error.exceptions if isinstance(error, ExceptionGroup) else [error]
+    return [str(e) for e in errors] if all(isinstance(e, InputError) for e in errors) else []
+
+
+class _Lines(logging.Handler):
+    """Shows the package's messages on stderr, above a progress bar if there is one."""
+
+    def emit(self, record):
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
+app = typer.Typer(
+    cls=_OneLinePerProblem,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ImagesArgument = Annotated[
+    Path, typer.Argument(metavar="IMAGES", help="Grey images: a TIFF stack, or a folder of TIFFs.")
+]
+LabelsArgument = Annotated[
+    Path, typer.Argument(metavar="LABELS", help="Labels of the images, in the same order.")
+]
+LabelsAreOption = Annotated[
+    LabelKind | None,
+    typer.Option(
+        help="A mask (0 = membrane or background, one other value = cell), or instances (0 = "
+        "background, one number per cell). Default: a mask if there are at most two values.",
+        show_default=False,
+    ),
+]
+OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="File to write.")]
+RunArgument = Annotated[
+    Path, typer.Argument(metavar="RUN_DIR", help="Folder that `unet train` made.")
+]
+
+
+def _examples(*commands: str) -> str:
+    """Write examples below the help of a command; the character keeps their lines apart."""
+    return "\b\nExamples:\n" + "\n".join(f"  {command}" for command in commands)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"unet {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog=_examples(
+        "unet validate images.tif labels.tif",
+        "unet train images.tif labels.tif -o run",
+        "unet predict run new.tif -o probability.tif",
+        "unet evaluate new-labels.tif probability.tif",
+    )
+)
+def start(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """U-Net (2015) on your own images: train, predict, evaluate."""
+    package = logging.getLogger("unetcore")
+    package.setLevel(logging.INFO)
+    package.handlers = [_Lines()]
+
+
+@app.command(
+    epilog=_examples(
+        "unet validate images.tif labels.tif",
+        "unet validate frames/ cells/ --labels-are instances",
+    )
+)
+def validate(
+    images: ImagesArgument, labels: LabelsArgument, labels_are: LabelsAreOption = None
+) -> None:
+    """Check images and labels before training."""
+    _show_annotated(images, labels, read_annotated(images, labels, labels_are), guessed=labels_are)
+    typer.echo("\nReady. Train a network on them by:")
+    typer.echo(f"  {_command('train', images, labels, '-o', 'run')}")
+
+
+@app.command(
+    epilog=_examples(
+        "unet train images.tif labels.tif -o run",
+        "unet train frames/ cells/ -o run --labels-are instances --steps 5000 --width 32",
+    )
+)
+def train(
+    images: ImagesArgument,
+    labels: LabelsArgument,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="RUN_DIR", help="Folder of this training.")
+    ],
+    steps: Annotated[
+        int, typer.Option(min=1, help="Weight updates; twice as many take twice as long.")
+    ] = FAST.training["steps"],
+    width: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Channels of the first level (paper: 64); twice is 4 times the work."
+        ),
+    ] = FAST.network["width"],
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives another network.")] = 0,
+    labels_are: LabelsAreOption = None,
+) -> None:
+    """Train a network on images with labels.
+
+    The recipe is not the paper's: AdamW and a narrow network are good within minutes, where the
+    paper's takes hours. RUN_DIR gets `model.safetensors`, `history.csv` and `run.json`. The same
+    command again continues a training that was interrupted.
+    """
+    from unetcore.runs import Run
+
+    annotated = read_annotated(images, labels, labels_are)
+    _show_annotated(images, labels, annotated, guessed=labels_are)
+    run = Run(out, annotated, FAST.changed(steps=steps, width=width), seed)
+    if run.is_finished:
+        typer.echo(f"\n{run.folder.model} is this very training, complete: nothing to do.")
+    else:
+        _train(run, steps)
+    typer.echo("\nPredict other images by:")
+    typer.echo(f"  {_command('predict', out, 'IMAGE.tif', '-o', 'probability.tif')}")
+
+
+@app.command(
+    epilog=_examples(
+        "unet predict run new.tif -o probability.tif",
+        "unet predict run frames/ -o probability.tif --averaging d4 --segmentation cells.tif",
+    )
+)
+def predict(
+    run_dir: RunArgument,
+    image: Annotated[
+        Path, typer.Argument(metavar="IMAGE", help="A TIFF image or stack, or a folder of TIFFs.")
+    ],
+    out: OutOption,
+    averaging: Annotated[
+        Averaging, typer.Option(help="Average 7 rotations, the 8 symmetries, or 4 mirror images.")
+    ] = "none",
+    tile: Annotated[
+        int | None,
+        typer.Option(help="Output tile in px, one of 4 + 16 k.", show_default="planned"),
+    ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="bfloat16 is faster where the hardware computes in it.")
+    ] = "auto",
+    segmentation: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT", help="Also write separate cells, one number each."),
+    ] = None,
+    smallest_object: Annotated[
+        int, typer.Option(min=0, help="Cells of this many px and less are left out of it.")
+    ] = FAST.postprocessing["smallest_object"],
+) -> None:
+    """Predict images by a trained network.
+
+    Writes the probability, 0 to 1, that each pixel is cell interior, as float32 TIFF pages.
+
+    Any image size will do: tiles are seamless and context is mirrored at the border.
+    """
+    from unetcore.data.intensity import normalise
+    from unetcore.instances import instances
+    from unetcore.predict import Predictor, predict_probability
+    from unetcore.runs import RunFolder
+
+    network, description = RunFolder(run_dir).load()
+    slices = normalise(read_grey(image), description["training"]["normalisation"])
+    predictor = Predictor(network, precision)
+    maps = [
+        predict_probability(page, predictor, averaging=averaging, tile=tile)
+        for page in tqdm(slices, "predict", unit="image", disable=None, leave=False)
+    ]
+    write_stack(out, np.stack(maps))
+    share = 100 * np.mean([page > FAST.postprocessing["threshold"] for page in maps])
+    typer.echo(f"{out}: {_count(len(maps), 'image')}, {share:.1f} % cell interior")
+    if segmentation:
+        settings = FAST.postprocessing | {"smallest_object": smallest_object}
+        cells = np.stack([instances(page, **settings) for page in maps])
+        write_stack(segmentation, cells)
+        typer.echo(f"{segmentation}: {_count(int(cells.max(axis=(1, 2)).sum()), 'cell')}")
+
+
+@app.command(
+    epilog=_examples(
+        "unet evaluate labels.tif probability.tif",
+        "unet evaluate labels.tif probability.tif --json > metrics.json",
+        "unet evaluate cells.tif segmentation.tif --segmentation",
+    )
+)
+def evaluate(
+    labels: LabelsArgument,
+    probability: Annotated[
+        Path,
+        typer.Argument(metavar="PROBABILITY", help="What `unet predict` wrote, of these images."),
+    ],
+    segmentation: Annotated[
+        bool,
+        typer.Option(
+            "--segmentation",
+            help="The second file is a segmentation, one number per cell: compute SEG and IoU.",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print values, thresholds and sweeps as JSON.")
+    ] = False,
+) -> None:
+    """Compare a prediction with labels.
+
+    Of a probability: warping, Rand and pixel error (2012), V_rand and V_info (later), each at its
+    best threshold. Of a segmentation: SEG and IoU of the cell tracking challenge.
+    """
+    from unetcore.evaluate import OF_CELLS, OF_MEMBRANES, evaluate
+
+    reference = read_stack(labels, read_labels)
+    found = read_stack(probability, read_labels) if segmentation else read_grey(probability)
+    check_pair(found, reference, images_name=probability, labels_name=labels)
+    if segmentation:
+        values = evaluate(OF_CELLS, reference, None, segmentation=found)
+    else:
+        values = evaluate(OF_MEMBRANES, reference, found)
+    typer.echo(json.dumps(values, indent=1) if as_json else _metrics_table(values))
+
+
+@app.command(
+    epilog=_examples(
+        "unet weights cells.tif -o weights.tif",
+        "unet weights cells.tif -o weights.tif --w0 10 --sigma 5",
+    )
+)
+def weights(
+    labels: LabelsArgument,
+    out: OutOption,
+    w0: Annotated[float, typer.Option(help="Height of the border term.")] = FAST.weight_map["w0"],
+    sigma: Annotated[float, typer.Option(help="Width of the border term in px.")] = FAST.weight_map[
+        "sigma"
+    ],
+    gap: Annotated[
+        int, typer.Option(help="Background put between touching instances, in px.")
+    ] = FAST.weight_map["gap"],
+    labels_are: LabelsAreOption = None,
+) -> None:
+    """Write the loss weight of every pixel.
+
+    Equation 2 of the paper: class balance plus a border term that is high in the narrow gaps
+    between cells. In a mask every connected component is a cell. The result is a float32 TIFF of
+    as many pages.
+    """
+    stack = read_stack(labels, read_labels)
+    kind = labels_are or kind_of(stack)
+    check_labels(stack, kind, name=labels)
+    _, maps = weight_maps(stack, kind, w0=w0, sigma=sigma, gap=gap)
+    write_stack(out, maps)
+    pages = _count(len(maps), "weight map")
+    typer.echo(f"{out}: {pages} of {kind}, weights {maps.min():.2f} to {maps.max():.2f}")
+
+
+@app.command(
+    epilog=_examples(
+        "unet export run -o network.zip",
+    )
+)
+def export(run_dir: RunArgument, out: OutOption) -> None:
+    """Pack a trained network for other programs.
+
+    The zip holds the weights, a TorchScript file and a model card.
+    """
+    from unetcore.export import export_model
+    from unetcore.runs import RunFolder
+
+    folder = RunFolder(run_dir)
+    folder.load()
+    export_model(folder.model, out)
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB; its README.md says how to use it")
+
+
+def _train(run, steps: int) -> None:
+    """Train with an announcement, progress and a farewell."""
+    done = run.folder.steps_done()
+    seconds = run.seconds_per_step()
+    width = run.network.width
+    left = _duration(seconds * (steps - done))
+    start = f"the {steps - done:,} left of {steps:,}" if done else f"{steps:,}"
+    typer.echo(f"\nRecipe {FAST.name}, width {width}: {start} steps take about {left} here.")
+    try:
+        with _progress(steps, done) as report:
+            history = run.train(report)
+    except KeyboardInterrupt:
+        every = run.training.checkpoint_every
+        typer.echo(
+            f"Interrupted. The same command continues; the state is saved every {every} steps.",
+            err=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    last = history[-1]
+    typer.echo(f"{run.folder.model}: loss {last.loss:.4f} after {_duration(last.seconds)}")
+
+
+@contextmanager
+def _progress(steps: int, done: int) -> Iterator:
+    """Give the function that shows progress: a bar on a terminal, else a line now and then."""
+    from unetcore.train import progress_line
+
+    if not sys.stderr.isatty():
+        last = time.monotonic()
+
+        def log(row):
+            nonlocal last
+            if row.step == steps or time.monotonic() - last > LINE_SECONDS:
+                last = time.monotonic()
+                logger.info("%s", progress_line(row, steps))
+
+        yield log
+        return
+    layout = "{percentage:3.0f} % |{bar}| {n}/{total} steps, {remaining} left{postfix}"
+    with tqdm(total=steps, initial=done, bar_format=layout, dynamic_ncols=True) as bar:
+
+        def show(row):
+            bar.set_postfix_str(
+                f"loss {row.loss:.3f}, rate {row.learning_rate:.0e}, "
+                f"{row.tiles_per_second:.1f} tiles/s",
+                refresh=False,
+            )
+            bar.update(row.step - bar.n)
+
+        yield show
+
+
+def _show_annotated(
+    images: Path, labels: Path, annotated: AnnotatedImages, guessed: str | None
+) -> None:
+    """Print what was found."""
+    grey, ids, kind = annotated.images, annotated.labels, annotated.kind
+    values = np.unique(ids)
+    interior = 100 * np.mean(ids > 0)
+    empty = int((ids.max(axis=(1, 2)) == 0).sum())
+    said = "" if guessed else "; --labels-are says otherwise"
+    if kind == "mask":
+        what = f"a mask of {values[0]} and {values[1]}"
+    else:
+        what = f"instances, {len(values) - (values[0] == 0)} different numbers"
+    rows = [
+        ("images", str(images), f"{_count(len(grey), 'image')} of {_size(grey)} px"),
+        ("", "", f"grey values {grey.min():.2f} to {grey.max():.2f} (0 black, 1 white)"),
+        ("labels", str(labels), f"{what}{said}"),
+        ("", "", f"{interior:.1f} % cell interior"),
+    ]
+    if empty:
+        rows.append(("", "", f"{_count(empty, 'image')} without a cell: background is taught"))
+    _print_table(rows)
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
+
+
+def _metrics_table(values: dict) -> str:
+    """One line for each metric, with its best threshold and which way is better."""
+    lines = []
+    for name, result in values.items():
+        best = "1 is best" if name in HIGHER_IS_BETTER else "0 is best"
+        at = f"threshold {result['threshold']:.2f}" if "threshold" in result else ""
+        lines.append(f"{name:14}{result['value']:10.6f}   {best}   {at}".rstrip())
+    return "\n".join(lines)
+
+
+def _command(*words: object) -> str:
+    return shlex.join(["unet", *map(str, words)])
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _size(stack: np.ndarray) -> str:
+    return " x ".join(map(str, stack.shape[-2:]))
+
+
+def _duration(seconds: float) -> str:
+    """Length of time in the unit that suits it.
+
+    Examples
+    --------
+    >>> _duration(3.2), _duration(100), _duration(1500), _duration(9000)
+    ('3 s', '100 s', '25 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    app(prog_name="unet")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""The paper's claims, tested by paired comparisons of what the experiments measured.
+
+Needs: the metrics of the compared experiments.
+Makes: `results/tables/claims.csv` and its readable twin.
+"""
+
+
+rule claim_table:
+    """One row per claim: effect, interval, verdict (rules fixed in config.yaml)."""
+    input:
+        metrics=claim_metrics,
+    output:
+        table=report(
+            "results/tables/claims.csv",
+            caption="../report/claims.rst",
+            category="1 Tables",
+            labels={"table": "claims", "form": "one row per claim (CSV)"},
+        ),
+        markdown="results/tables/claims.md",
+    log:
+        "logs/claim_table.log",
+    benchmark:
+        "logs/benchmarks/claim_table.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        comparisons=config["claims"]["comparisons"],
+        confidence=config["claims"]["confidence"],
+        code=source_digest("unetcore.claims"),
+    script:
+        "../scripts/claim_table.py"

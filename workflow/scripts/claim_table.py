@@ -1,0 +1,25 @@
+"""Verdicts on the paper's claims."""
+
+import logging
+from pathlib import Path
+
+from unetcore.claims import Claim, csv_text, judge, markdown_text
+from unetcore.script import run
+from unetcore.tables import read_measurement
+
+logger = logging.getLogger(__name__)
+
+
+def main(
+    metrics: list[Path], table: Path, markdown: Path, *, comparisons: list, confidence: float
+) -> None:
+    measurements = [read_measurement(path) for path in metrics]
+    verdicts = [judge(Claim(**c), measurements, confidence) for c in comparisons]
+    table.write_text(csv_text(verdicts), "utf-8")
+    markdown.write_text(markdown_text(verdicts, confidence), "utf-8")
+    for verdict in verdicts:
+        logger.info("%s: %s", verdict.claim, verdict.verdict)
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))
