@@ -63,7 +63,7 @@ def measured_on(frames, split, fold):
     """
     if fold == OFFICIAL:
         n = sum(frame.split == "test" for frame in frames)
-        return f"the {n} official test slices"
+        return f"the {n} test slices"
     n = sum(frame.split == "train" and frame.labelled for frame in frames)
     if "blocks" in split:
         return (

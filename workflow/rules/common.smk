@@ -1,23 +1,8 @@
-"""Reads the configuration, and holds the functions that rules take inputs and params from."""
+"""Functions that rules take their inputs and params from."""
 
-import os
-from copy import deepcopy
-from pathlib import Path
-
-from snakemake.exceptions import WorkflowError
-from snakemake.utils import update_config, validate
-
-from unetcore.data.catalog import read_catalog
 from unetcore.data.frames import read_frames
-from unetcore.errors import InputError
 from unetcore.provenance import source_digest
 
-validate(config, schema="../schemas/config.schema.yaml")
-
-RESOURCES = Path(workflow.current_basedir) / "../../resources"
-DATASETS = read_catalog(RESOURCES / "datasets.yaml")
-GENERATED = [name for name, dataset in DATASETS.items() if dataset.generator]
-DOWNLOADED = [name for name, dataset in DATASETS.items() if not dataset.generator]
 FIGURES = [
     "overview.png",
     "loss_curves.svg",
@@ -36,29 +21,6 @@ wildcard_constraints:
     averaging=r"|\+(rot7|d4|mirror4)",
     method=r"best-threshold|seed-\d+/u-net(\+(rot7|d4|mirror4))?",
     table="|".join(config["tables"]),
-
-
-def data_mirror():
-    """Folder or URL that replaces the network, or None."""
-    return os.environ.get("UNET_DATA_MIRROR") or config["data"]["mirror"]
-
-
-def experiment(name):
-    """Settings of an experiment: the defaults, and what it overrides."""
-    if name not in config["experiments"]:
-        known = ", ".join(config["experiments"])
-        raise WorkflowError(f"unknown experiment {name!r}: config.yaml has {known}")
-    settings = deepcopy(config["defaults"])
-    update_config(settings, config["experiments"][name])
-    if settings["dataset"] not in DATASETS:
-        known = ", ".join(DATASETS)
-        raise WorkflowError(
-            f"experiment {name!r}: unknown dataset {settings['dataset']!r}, known are {known}"
-        )
-    return settings
-
-
-EXPERIMENTS = {name: experiment(name) for name in config["experiments"]}
 
 
 def setting(key):
