@@ -27,7 +27,9 @@ def network(seed=0, **settings):
     return model.eval()
 
 
-@pytest.mark.parametrize(("variant", "expected"), [("figure1", 31_030_658), ("release", 31_100_354)])
+@pytest.mark.parametrize(
+    ("variant", "expected"), [("figure1", 31_030_658), ("release", 31_100_354)]
+)
 def test_number_of_parameters(variant, expected):
     with torch.device("meta"):
         assert sum(p.numel() for p in UNet(variant=variant).parameters()) == expected

@@ -37,7 +37,16 @@ ROOMS = (
     {"recipes", "runs"},
     {"cli"},
 )
-WITHOUT_TORCH = ("metrics", "data", "baseline", "instances", "evaluate", "tables", "figures", "claims")
+WITHOUT_TORCH = (
+    "metrics",
+    "data",
+    "baseline",
+    "instances",
+    "evaluate",
+    "tables",
+    "figures",
+    "claims",
+)
 
 DISTRIBUTIONS = {"yaml": "pyyaml", "skimage": "scikit-image"}  # by name of import
 CONDA_NAMES = {"matplotlib-base": "matplotlib", "pytorch": "torch"}

@@ -76,8 +76,9 @@ def test_tile_equals_crop_of_whole_image(network, large, row, column, side):
 def test_tile_at_another_phase_is_another_prediction(network, large, row, column):
     image, whole = large
     side = 4 if row == 388 else 20
-    difference = tile_of(image, network, row, column, side) - (
-        whole[..., row : row + side, column : column + side]
+    difference = (
+        tile_of(image, network, row, column, side)
+        - (whole[..., row : row + side, column : column + side])
     )
     assert np.abs(difference).max() > 0.1 * whole.std()
 

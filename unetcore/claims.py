@@ -177,7 +177,9 @@ def markdown_text(verdicts: Sequence[Verdict], confidence: float) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _values(measurements, experiment, method, metric):
+def _values(
+    measurements: Sequence[Measurement], experiment: str, method: str, metric: str
+) -> dict[tuple[str, int | None], Measurement]:
     """Measurements of one side by (fold, seed)."""
     return {
         (m.fold, m.seed): m
@@ -186,13 +188,15 @@ def _values(measurements, experiment, method, metric):
     }
 
 
-def _verdict(low, high):
+def _verdict(low: float | None, high: float | None) -> str:
+    """What an interval says: a claim is decided only where the whole of it is on one side of 0."""
     if low is None or low <= 0 <= high:
         return UNDECIDED
     return SUPPORTED if low > 0 else NOT_SUPPORTED
 
 
-def _describe(claim):
+def _describe(claim: Claim) -> str:
+    """Comparison in words; the experiments of the two sides are named where they differ."""
     ours, theirs = claim.method, claim.against_method
     if claim.experiment != claim.against_experiment:
         ours, theirs = f"{claim.experiment} {ours}", f"{claim.against_experiment} {theirs}"

@@ -35,7 +35,14 @@ logger = logging.getLogger(__name__)
 
 BAD_INPUT = 2  # exit codes
 INTERRUPTED = 130
-USERS_OS_ERRORS = (errno.EACCES, errno.EISDIR, errno.ENOSPC, errno.ENOTDIR, errno.EROFS)
+USERS_OS_ERRORS = (  # of outputs that cannot be written
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EROFS,
+)
 LINE_SECONDS = 10  # between two lines of progress where there is no terminal
 HIGHER_IS_BETTER = ("v_rand", "v_info", "seg", "iou")
 

@@ -55,7 +55,7 @@ def export_model(model: Path, out: Path) -> None:
     check_space(out, sum(map(len, members.values())))
     with replacing(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name), content)  # without a date: equal files
+            archive.writestr(zipfile.ZipInfo(name), content)  # without a date
 
 
 def to_torchscript(network: UNet) -> bytes:

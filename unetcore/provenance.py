@@ -60,11 +60,11 @@ def _cpu_name():
 
 
 def _source_path(module):
-    try:
-        spec = find_spec(module)
-    except ModuleNotFoundError:  # `from module import name`, where name is not a module
-        return None
-    return Path(spec.origin) if spec and spec.origin else None
+    """File of a module of this package, None for a name that is no module; imports nothing."""
+    package = Path(find_spec(PACKAGE).origin).parent
+    path = package.joinpath(*module.split(".")[1:])
+    candidates = (path.with_suffix(".py"), path / "__init__.py")
+    return next((file for file in candidates if file.is_file()), None)
 
 
 def _imported(tree):

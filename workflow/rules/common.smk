@@ -10,6 +10,8 @@ FIGURES = [
     "tile_plan.png",
     "weight_map.png",
 ]
+TORCH_ENVIRONMENT = f"../../envs/train-{config['hardware']}.yaml"
+GPUS = 1 if config["hardware"] == "gpu" else 0
 PREDICTION = "results/predictions/{experiment}/fold-{fold}/{method}"
 
 

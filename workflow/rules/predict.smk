@@ -14,10 +14,11 @@ rule predict:
     benchmark:
         "logs/benchmarks/predict/{experiment}/fold-{fold}/seed-{seed}/u-net{averaging}.tsv"
     conda:
-        "../../envs/train-cpu.yaml"
+        TORCH_ENVIRONMENT
     threads: 1
     resources:
         mem_mb=4000,
+        gpu=GPUS,
     params:
         split=setting("split"),
         fold="{fold}",

@@ -17,10 +17,11 @@ rule train:
     benchmark:
         "logs/benchmarks/train/{experiment}/fold-{fold}/seed-{seed}.tsv"
     conda:
-        "../../envs/train-cpu.yaml"
+        TORCH_ENVIRONMENT
     threads: 1
     resources:
         mem_mb=4000,
+        gpu=GPUS,
     params:
         state="results/state/{experiment}/fold-{fold}/seed-{seed}.pt",
         split=setting("split"),

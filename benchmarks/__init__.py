@@ -1,0 +1,1 @@
+"""Our functions against what people use instead, in one process."""

@@ -1,0 +1,357 @@
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+import tifffile
+from safetensors import safe_open
+from safetensors.numpy import load_file
+from typer.testing import CliRunner
+
+import unetcore
+from unetcore import cli
+from unetcore.data.io import read_images, read_probability, write_stack
+from unetcore.data.phantom_em import draw_sections
+from unetcore.evaluate import OF_CELLS, OF_MEMBRANES
+from unetcore.predict import AVERAGINGS
+from unetcore.train import PRECISIONS
+from unetcore.weights import LABEL_KINDS, weight_map
+
+COMMANDS = ("validate", "train", "predict", "evaluate", "weights", "export")
+
+
+def unet(*words):
+    """Call the command line; a bug's traceback comes through."""
+    result = CliRunner().invoke(cli.app, [str(word) for word in words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def refusal(*words):
+    """Lines of stderr of a call that must end with exit code 2."""
+    result = unet(*words)
+    assert result.exit_code == 2, result.output
+    return result.stderr.splitlines()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Folder with a small stack of sections, `images.tif` and `labels.tif`."""
+    folder = tmp_path_factory.mktemp("data")
+    images, labels = draw_sections(np.random.default_rng(0), 3, 64)
+    write_stack(folder / "images.tif", images)
+    write_stack(folder / "labels.tif", labels)
+    return folder
+
+
+@pytest.fixture
+def small_recipe(monkeypatch):
+    """Make a step a matter of milliseconds."""
+    training = cli.FAST.training | {"output_tile": 20, "log_every": 1, "checkpoint_every": 2}
+    monkeypatch.setattr(cli, "FAST", replace(cli.FAST, training=training))
+
+
+def train_words(data, out, *, steps=3, width=2):
+    return (
+        *("train", data / "images.tif", data / "labels.tif", "-o", out),
+        *("--steps", steps, "--width", width),
+    )
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    """Folder of a network trained for two steps."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    result = unet(*train_words(data, folder, steps=2))
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_choices_are_those_of_the_package():
+    assert get_args(cli.LabelKind) == LABEL_KINDS
+    assert get_args(cli.Averaging) == AVERAGINGS
+    assert get_args(cli.Precision) == PRECISIONS
+
+
+def test_version():
+    assert unet("--version").output == f"unet {unetcore.__version__}\n"
+
+
+def test_help_lists_every_command():
+    text = unet("--help").output
+    assert all(f"\n  {name} " in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_has_examples_that_parse(command):
+    result = unet(command, "--help")
+    assert result.exit_code == 0
+    examples = result.output.split("Examples:\n")[1].splitlines()
+    assert examples
+    assert all(line.startswith(f"    unet {command} ") for line in examples)
+    assert max(map(len, result.output.splitlines())) <= 100
+
+
+def test_program_shows_its_help_without_importing_torch():
+    code = (
+        "import sys; sys.argv = ['unet', '--help']\n"
+        "from unetcore import cli\n"
+        "try:\n    cli.main()\nexcept SystemExit as end:\n    code = end.code\n"
+        "assert code == 0 and 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: unet ")
+
+
+def test_module_runs_as_a_program_and_reports_bad_input_in_one_line(tmp_path):
+    command = [sys.executable, "-m", "unetcore.cli", "weights", "none.tif", "-o", "out.tif"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: none.tif: no such file\n"
+
+
+def test_bug_keeps_its_traceback(data, tmp_path, monkeypatch):
+    def broken(*arguments, **named):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(cli, "weight_maps", broken)
+    with pytest.raises(ZeroDivisionError):
+        unet("weights", data / "labels.tif", "-o", tmp_path / "w.tif")
+
+
+def test_output_that_cannot_be_written_is_one_line(data, tmp_path):
+    (tmp_path / "file").write_text("")
+    lines = refusal("weights", data / "labels.tif", "-o", tmp_path / "file" / "w.tif")
+    assert len(lines) == 1
+    assert "file" in lines[0]
+
+
+def test_validate_says_what_it_found_and_what_comes_next(data):
+    result = unet("validate", data / "images.tif", data / "labels.tif")
+    assert result.exit_code == 0
+    assert "3 images of 64 x 64 px" in result.output
+    assert "a mask of 0 and 255; --labels-are says otherwise" in result.output
+    share = 100 * (read_images(data / "labels.tif") > 0).mean()
+    assert f"{share:.1f} % cell interior" in result.output
+    next_command = result.output.splitlines()[-1].split()
+    assert next_command[:2] == ["unet", "train"]
+
+
+def test_validate_mentions_images_without_cells(tmp_path):
+    write_stack(tmp_path / "images.tif", np.zeros((3, 8, 8), np.uint8))
+    labels = np.zeros((3, 8, 8), np.uint16)
+    labels[0, 2:4, 2:4], labels[0, 6:, 6:] = 5, 300
+    write_stack(tmp_path / "labels.tif", labels)
+    text = unet("validate", tmp_path / "images.tif", tmp_path / "labels.tif").output
+    assert "instances, 2 different numbers" in text
+    assert "2 images without a cell" in text
+
+
+@pytest.mark.parametrize("command", ["validate", "train"])
+def test_every_problem_is_one_line(tmp_path, command):
+    images = np.full((2, 8, 8), 0.5, np.float32)
+    images[1, 3, 4] = np.nan
+    write_stack(tmp_path / "images.tif", images)
+    write_stack(tmp_path / "labels.tif", np.zeros((3, 8, 8), np.uint8))
+    out = ("-o", tmp_path / "run") if command == "train" else ()
+    lines = refusal(command, tmp_path / "images.tif", tmp_path / "labels.tif", *out)
+    assert len(lines) == 2
+    assert "images.tif: 1 values are NaN or infinite, the first at (1, 3, 4)" in lines[0]
+    assert "labels.tif: every pixel is 0" in lines[1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_validate_refuses_colour_and_other_counts(data, tmp_path):
+    tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((8, 8, 3), np.uint8), photometric="rgb")
+    (line,) = refusal("validate", tmp_path / "rgb.tif", data / "labels.tif")
+    assert "rgb.tif: a colour image (RGB), expected grey values" in line
+    write_stack(tmp_path / "two.tif", read_images(data / "images.tif")[:2])
+    (line,) = refusal("validate", tmp_path / "two.tif", data / "labels.tif")
+    assert "labels.tif: 3 label pages for the 2 images" in line
+
+
+def test_validate_refuses_labels_that_are_no_mask(data, tmp_path):
+    write_stack(tmp_path / "ids.tif", read_images(data / "labels.tif") // 255 * 2 + 1)
+    (line,) = refusal("validate", data / "images.tif", tmp_path / "ids.tif")
+    assert "ids.tif: 2 different values (1, 3), a mask has 0" in line
+
+
+def test_train_writes_model_history_and_description(run, data):
+    assert {p.name for p in run.iterdir()} == {"model.safetensors", "history.csv", "run.json"}
+    with open(run / "history.csv", newline="") as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["2"]
+    description = json.loads((run / "run.json").read_text())
+    assert (description["width"], description["steps"], description["seed"]) == (2, 2, 0)
+    assert description["labels_are"] == "mask"
+    with safe_open(run / "model.safetensors", framework="np") as file:
+        assert json.loads(file.metadata()["description"]) == description
+
+
+def test_train_announces_its_time_and_the_next_command(data, tmp_path, small_recipe):
+    result = unet(*train_words(data, tmp_path / "run"))
+    text = result.stdout
+    assert "Recipe fast, width 2: 3 steps take about " in text
+    assert "step 3/3  loss " in result.stderr
+    assert text.splitlines()[-1] == f"  unet predict {tmp_path}/run IMAGE.tif -o probability.tif"
+
+
+def test_same_command_continues_an_interrupted_training(data, tmp_path, small_recipe, monkeypatch):
+    def interrupt(row, steps):
+        if row.step == 5:
+            raise KeyboardInterrupt
+        return f"step {row.step}"
+
+    monkeypatch.setattr(cli, "LINE_SECONDS", -1)
+    words = train_words(data, tmp_path / "run", steps=7)
+    with monkeypatch.context() as patched:
+        patched.setattr("unetcore.train.progress_line", interrupt)
+        stopped = unet(*words)
+    assert stopped.exit_code == 130
+    assert "The same command continues" in stopped.stderr
+    (line,) = refusal("predict", tmp_path / "run", data / "images.tif", "-o", tmp_path / "p.tif")
+    assert "the training is unfinished" in line
+
+    continued = unet(*words)
+    assert continued.exit_code == 0
+    assert "the 3 left of 7 steps" in continued.output  # saved at step 4
+    assert unet(*train_words(data, tmp_path / "whole", steps=7)).exit_code == 0
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("run", "whole")]
+    for name, values in weights[0].items():
+        np.testing.assert_array_equal(values, weights[1][name])
+
+
+def test_finished_training_is_not_repeated(run, data):
+    before = (run / "model.safetensors").stat().st_mtime_ns
+    result = unet(*train_words(data, run, steps=2))
+    assert result.exit_code == 0
+    assert "complete: nothing to do" in result.output
+    assert (run / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_another_training_does_not_go_into_the_same_folder(run, data, tmp_path):
+    (line,) = refusal(*train_words(data, run, steps=2, width=3))
+    assert "holds another training (width 2, now 3)" in line
+    write_stack(tmp_path / "other.tif", 255 - read_images(data / "images.tif"))
+    words = ("train", tmp_path / "other.tif", data / "labels.tif", "-o", run)
+    (line,) = refusal(*words, "--steps", 2, "--width", 2)
+    assert "holds another training (images and labels " in line
+
+
+def test_seed_gives_another_network(data, tmp_path, small_recipe):
+    for seed in (0, 1):
+        unet(*train_words(data, tmp_path / f"{seed}"), "--seed", seed)
+    name = "scores.weight"
+    first, second = (load_file(tmp_path / f"{s}" / "model.safetensors")[name] for s in (0, 1))
+    assert not np.array_equal(first, second)
+
+
+def test_predict_writes_probabilities_whatever_the_tiles(run, data, tmp_path):
+    """Float32; the small tiles may meet other kernels of the library, hence 1e-5."""
+    for name, options in {"a": (), "b": ("--tile", 20)}.items():
+        out = tmp_path / f"{name}.tif"
+        result = unet(
+            *("predict", run, data / "images.tif", "-o", out, "--precision", "float32"), *options
+        )
+        assert result.exit_code == 0, result.output
+    whole, tiled = (read_images(tmp_path / f"{name}.tif") for name in "ab")
+    assert (whole.dtype, whole.shape) == (np.float32, (3, 64, 64))
+    assert 0 <= whole.min() < whole.max() <= 1
+    np.testing.assert_allclose(tiled, whole, rtol=0, atol=1e-5)
+
+
+def test_predict_takes_a_folder_and_averages(run, data, tmp_path):
+    images = read_images(data / "images.tif")
+    for z in (2, 0):
+        write_stack(tmp_path / "pages" / f"{z}.tif", images[z : z + 1])
+    base = ("--precision", "float32", "--averaging", "d4")
+    unet("predict", run, tmp_path / "pages", "-o", tmp_path / "pages.tif", *base)
+    unet("predict", run, data / "images.tif", "-o", tmp_path / "stack.tif", *base)
+    pages, stack = (read_probability(tmp_path / f"{n}.tif") for n in ("pages", "stack"))
+    np.testing.assert_array_equal(pages, stack[[0, 2]])
+    write_stack(tmp_path / "turned.tif", np.rot90(images, axes=(1, 2)))
+    unet("predict", run, tmp_path / "turned.tif", "-o", tmp_path / "back.tif", *base)
+    back = np.rot90(read_probability(tmp_path / "back.tif"), -1, axes=(1, 2))
+    np.testing.assert_allclose(back, stack, rtol=0, atol=1e-5)
+
+
+def test_predict_also_writes_cells(run, data, tmp_path):
+    words = ("predict", run, data / "images.tif", "-o", tmp_path / "p.tif")
+    result = unet(*words, "--segmentation", tmp_path / "cells.tif", "--smallest-object", 0)
+    assert result.exit_code == 0, result.output
+    interior = read_probability(tmp_path / "p.tif") > 0.5
+    np.testing.assert_array_equal(read_images(tmp_path / "cells.tif") > 0, interior)
+
+
+def test_predict_refuses_a_tile_that_does_not_fit(run, data, tmp_path):
+    words = ("predict", run, data / "images.tif", "-o", tmp_path / "p.tif")
+    (line,) = refusal(*words, "--tile", 30)
+    assert "output tile of 30 px" in line
+    assert "the nearest are 20 and 36" in line
+    assert not (tmp_path / "p.tif").exists()
+
+
+def test_predict_refuses_a_folder_without_a_model(data, tmp_path):
+    (line,) = refusal("predict", tmp_path, data / "images.tif", "-o", tmp_path / "p.tif")
+    assert "model.safetensors: no such model file" in line
+
+
+def test_evaluate_prints_all_metrics_as_json_and_as_a_table(data, tmp_path):
+    write_stack(tmp_path / "p.tif", (read_images(data / "labels.tif") / 255).astype(np.float32))
+    values = json.loads(unet("evaluate", data / "labels.tif", tmp_path / "p.tif", "--json").stdout)
+    assert tuple(values) == OF_MEMBRANES
+    best = {name: round(result["value"], 9) for name, result in values.items()}
+    assert best["warping_error"] == best["rand_error"] == best["pixel_error"] == 0
+    assert best["v_info"] == 1
+    lines = unet("evaluate", data / "labels.tif", tmp_path / "p.tif").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(OF_MEMBRANES)
+    assert "0 is best" in lines[0]
+    assert "1 is best" in lines[3]
+
+
+def test_evaluate_compares_segmentations(tmp_path):
+    """Reference of two cells of 8 px: one is found whole, the other missed: SEG 1/2, IoU 8/16."""
+    reference = np.zeros((1, 4, 8), np.uint16)
+    reference[0, :, :2], reference[0, :, 6:] = 1, 2
+    write_stack(tmp_path / "reference.tif", reference)
+    write_stack(tmp_path / "found.tif", np.where(reference == 1, 7, 0).astype(np.uint16))
+    words = ("evaluate", tmp_path / "reference.tif", tmp_path / "found.tif", "--segmentation")
+    values = json.loads(unet(*words, "--json").stdout)
+    assert tuple(values) == OF_CELLS
+    assert values["seg"]["value"] == pytest.approx(0.5)
+    assert values["iou"]["value"] == pytest.approx(0.5)
+
+
+def test_evaluate_refuses_what_does_not_belong_together(data, tmp_path):
+    write_stack(tmp_path / "p.tif", np.zeros((3, 64, 60), np.float32))
+    (line,) = refusal("evaluate", data / "labels.tif", tmp_path / "p.tif")
+    assert "labels of 64 x 64 px for images of 64 x 60 px" in line
+    write_stack(tmp_path / "big.tif", np.full((3, 64, 64), 7.5, np.float32))
+    (line,) = refusal("evaluate", data / "labels.tif", tmp_path / "big.tif")
+    assert "float values from 7.5 to 7.5, expected 0 to 1" in line
+
+
+def test_weights_are_those_of_equation_2(tmp_path):
+    labels = np.zeros((2, 12, 20), np.uint16)
+    labels[0, :, :5], labels[0, :, 9:14], labels[1, 3:6, 3:6], labels[1, 8:, 8:] = 1, 2, 3, 4
+    write_stack(tmp_path / "labels.tif", labels)
+    result = unet("weights", tmp_path / "labels.tif", "-o", tmp_path / "w.tif", "--sigma", 3)
+    assert result.exit_code == 0
+    written = read_images(tmp_path / "w.tif")
+    for z in range(2):
+        np.testing.assert_array_equal(written[z], weight_map(labels[z], w0=10, sigma=3))
+
+
+def test_weights_refuses_a_negative_height(data, tmp_path):
+    (line,) = refusal("weights", data / "labels.tif", "-o", tmp_path / "w.tif", "--w0", -1)
+    assert "w0 must be >= 0" in line
+
+
+def test_export_writes_a_zip(run, tmp_path):
+    result = unet("export", run, "-o", tmp_path / "network.zip")
+    assert result.exit_code == 0
+    assert (tmp_path / "network.zip").read_bytes()[:2] == b"PK"

@@ -1,0 +1,63 @@
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from unetcore.augment import AugmentConfig
+from unetcore.recipes import FAST, targets, weight_maps
+from unetcore.train import NetworkConfig, TrainConfig
+from unetcore.weights import training_targets
+
+TWO_CELLS = np.array([[[1, 1, 0, 0, 2, 2], [1, 1, 0, 0, 2, 2]]])
+
+
+def test_recipe_has_the_sections_of_the_configuration():
+    defaults = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))["defaults"]
+    for section in ("network", "augmentation", "training", "weight_map", "postprocessing"):
+        assert getattr(FAST, section).keys() == defaults[section].keys(), section
+
+
+def test_recipe_is_accepted_by_what_it_is_for():
+    NetworkConfig(**FAST.network)
+    AugmentConfig(**FAST.augmentation)
+    TrainConfig(**FAST.training)
+
+
+def test_recipe_cannot_be_changed_in_place():
+    with pytest.raises(FrozenInstanceError):
+        FAST.name = "slow"
+    with pytest.raises(TypeError):
+        FAST.training["steps"] = 1
+
+
+def test_changed_copy_differs_in_the_given_numbers_only():
+    changed = FAST.changed(steps=7, width=3)
+    assert dict(changed.training) == {**FAST.training, "steps": 7}
+    assert dict(changed.network) == {**FAST.network, "width": 3}
+    assert changed.augmentation == FAST.augmentation
+    assert FAST.changed() == FAST
+
+
+def test_pixels_of_a_mask_count_the_same():
+    classes, weights = targets(np.array([[[0, 255, 255]]]), "mask", FAST)
+    assert classes.tolist() == [[[0, 1, 1]]]
+    assert weights.tolist() == [[[1, 1, 1]]]
+
+
+def test_gaps_between_instances_weigh_more():
+    """In the gap d1 + d2 = 3; w_c is 12 px / (2 x 4 px of background) and 12 / (2 x 8)."""
+    classes, weights = targets(TWO_CELLS, "instances", FAST)
+    np.testing.assert_array_equal(classes, TWO_CELLS > 0)
+    gap = 12 / (2 * 4) + 10 * np.exp(-9 / 50)
+    np.testing.assert_allclose(weights[0, 0], [0.75, 0.75, gap, gap, 0.75, 0.75], rtol=1e-6)
+
+
+def test_weight_maps_of_a_stack_are_those_of_its_pages():
+    stack = np.concatenate([TWO_CELLS, TWO_CELLS[:, :, ::-1] * (TWO_CELLS == 1)])
+    classes, weights = weight_maps(stack, "instances", w0=4, sigma=2, gap=1)
+    for z, page in enumerate(stack):
+        expected = training_targets(page, kind="instances", w0=4, sigma=2, gap=1)
+        np.testing.assert_array_equal(classes[z], expected[0])
+        np.testing.assert_array_equal(weights[z], expected[1])

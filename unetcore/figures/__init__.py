@@ -1,0 +1,38 @@
+"""Figures, all in one style: curves, segmentations with their errors, tile plans, weight maps.
+
+Every figure has a module and a function of its name, which draws arrays and returns a matplotlib
+`Figure`; nothing here shows a window.
+
+Imports of the modules go one way: style | panels | colours, matches, example | error_panel | the
+figures.
+"""
+
+from unetcore.figures.colours import as_instances, colour_instances
+from unetcore.figures.example import Example, first_complete, read_example
+from unetcore.figures.loss_curves import History, loss_curves, read_history
+from unetcore.figures.matches import CellMatches, match_cells
+from unetcore.figures.overview import overview
+from unetcore.figures.segmentation import segmentation
+from unetcore.figures.style import STYLE, save
+from unetcore.figures.tile_plan import compared_plans, tile_plan
+from unetcore.figures.weight_map import weight_map
+
+__all__ = [
+    "STYLE",
+    "CellMatches",
+    "Example",
+    "History",
+    "as_instances",
+    "colour_instances",
+    "compared_plans",
+    "first_complete",
+    "loss_curves",
+    "match_cells",
+    "overview",
+    "read_example",
+    "read_history",
+    "save",
+    "segmentation",
+    "tile_plan",
+    "weight_map",
+]

@@ -1,0 +1,103 @@
+"""What is published beside the tables: every training on record, and the README's results."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from unetcore.errors import InputError
+from unetcore.tables.layout import HOW_TO_READ, PROVENANCE_HEADING
+from unetcore.tables.records import flat, read_record
+
+README_BEGIN = "<!-- results:begin -->"
+README_END = "<!-- results:end -->"
+
+
+def training_of(path: Path) -> tuple[str, str, int]:
+    """Experiment, fold and seed of a file that a training made.
+
+    Examples
+    --------
+    >>> training_of(Path("results/runs/em/fold-0/seed-3/run.json"))
+    ('em', '0', 3)
+    """
+    experiment, fold, seed = Path(path).parts[-4:-1]
+    return experiment, fold.removeprefix("fold-"), int(seed.removeprefix("seed-"))
+
+
+def read_trainings(paths: Sequence[Path]) -> list[dict[str, object]]:
+    """Provenance of trainings: one record per run.json.
+
+    Parameters
+    ----------
+    paths : files .../EXPERIMENT/fold-FOLD/seed-SEED/run.json.
+
+    Returns
+    -------
+    list of dict: "experiment", "fold" and "seed" from the path, and the content of the file, where
+    the parts of a section are called SECTION.PART and lists are joined by spaces.
+    """
+    trainings = []
+    for path in paths:
+        place = dict(zip(("experiment", "fold", "seed"), training_of(path), strict=True))
+        trainings.append(place | flat(read_record(path)) | place)  # the place first, and kept
+    return trainings
+
+
+def write_trainings(path: Path, trainings: Sequence[Mapping[str, object]]) -> None:
+    """Write one CSV row per training; a column for every key that any of them has."""
+    columns = list(dict.fromkeys(key for training in trainings for key in training))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(trainings)
+    Path(path).write_text(text.getvalue(), "utf-8")
+
+
+def readme_section(tables: Mapping[str, str]) -> str:
+    """Results as the README shows them: every table without its list of sources.
+
+    Parameters
+    ----------
+    tables : Markdown of each table, as `markdown` makes it, by the address of the whole file.
+
+    Returns
+    -------
+    str, headings two levels lower; how to read the numbers is said once.
+    """
+    sections = [HOW_TO_READ]
+    for address, text in tables.items():
+        shown, _, _ = text.replace(f"{HOW_TO_READ}\n\n", "").partition(f"## {PROVENANCE_HEADING}")
+        lines = [f"##{line}" if line.startswith("#") else line for line in shown.splitlines()]
+        link = f"Where each number comes from: [{address}]({address})."
+        sections.append("\n".join(lines).strip() + "\n\n" + link)
+    return "\n\n".join(sections)
+
+
+def replace_results(readme: str, section: str, *, name: str = "README.md") -> str:
+    r"""Put a section between the two result marks of a README.
+
+    Parameters
+    ----------
+    readme : text with the lines ``<!-- results:begin -->`` and ``<!-- results:end -->``.
+    section : what shall stand between them.
+    name : what the message calls the text.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError : the marks are not there, once each and in this order.
+
+    Examples
+    --------
+    >>> replace_results("A\n<!-- results:begin -->\nold\n<!-- results:end -->\nB", "new")
+    'A\n<!-- results:begin -->\n\nnew\n\n<!-- results:end -->\nB'
+    """
+    before, begin, rest = readme.partition(README_BEGIN)
+    _, end, after = rest.partition(README_END)
+    if not (begin and end) or README_BEGIN in after or README_END in before + after:
+        raise InputError(f"{name}: expected {README_BEGIN} and then {README_END}, once each")
+    return f"{before}{begin}\n\n{section.strip()}\n\n{end}{after}"
