@@ -115,6 +115,14 @@ def test_module_runs_as_a_program_and_reports_bad_input_in_one_line(tmp_path):
     assert done.stderr == "error: none.tif: no such file\n"
 
 
+def test_program_trains_and_logs_its_progress(data, tmp_path):
+    words = map(str, train_words(data, tmp_path / "run", steps=1))
+    command = [sys.executable, "-m", "unetcore.cli", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr.startswith("step 1/1  loss ")
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
 def test_bug_keeps_its_traceback(data, tmp_path, monkeypatch):
     def broken(*arguments, **named):
         raise ZeroDivisionError("a bug")

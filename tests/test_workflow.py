@@ -77,11 +77,16 @@ def dry_run_of_smoke(folder):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
-def test_dry_run_of_every_target(workflow, target, snakefile):
-    result = snakemake(workflow, "--snakefile", snakefile, "-n", target)
+def test_dry_run_of_every_target(workflow, target):
+    result = snakemake(workflow, "-n", target)
     assert result.returncode == 0, result.stdout[-3000:]
     assert "Nothing to be done" not in result.stdout
+
+
+def test_dry_run_by_the_catalog_entry_point(workflow):
+    result = snakemake(workflow, "--snakefile", "workflow/Snakefile", "-n", *TARGETS)
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert "results/tables/table1.csv" in result.stdout
 
 
 @pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])

@@ -180,9 +180,9 @@ def markdown_text(verdicts: Sequence[Verdict], confidence: float) -> str:
 def _values(
     measurements: Sequence[Measurement], experiment: str, method: str, metric: str
 ) -> dict[tuple[str, int | None], Measurement]:
-    """Measurements of one side by (fold, seed)."""
+    """Measurements of one side by images, fold and seed: only what agrees in all can be paired."""
     return {
-        (m.fold, m.seed): m
+        (m.measured_on, m.fold, m.seed): m
         for m in measurements
         if (m.experiment, m.method) == (experiment, method) and metric in m.values
     }

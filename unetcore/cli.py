@@ -31,7 +31,7 @@ from unetcore.recipes import FAST, weight_maps
 
 # Modules that need torch, which takes more than a second to import, are imported where needed.
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("unetcore.cli")  # also where the module itself is the program
 
 BAD_INPUT = 2  # exit codes
 INTERRUPTED = 130

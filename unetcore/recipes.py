@@ -47,8 +47,8 @@ class Recipe:
 
 
 # Not the paper's recipe: AdamW with a cosine schedule needs minutes where momentum SGD needs
-# hours. It was the better of the two at equal time on EM sections, at this width, rate and number
-# of steps. Where not said otherwise below, the numbers are those of the paper.
+# hours. In first trials on EM sections, at this width and rate and 2,300 steps, it made less than
+# half the Rand error of SGD in the same time. Network and augmentation are the workflow's.
 FAST = Recipe(
     name="fast",
     network=MappingProxyType(
@@ -95,7 +95,7 @@ def targets(labels: np.ndarray, kind: str, recipe: Recipe) -> tuple[np.ndarray, 
     """Class and loss weight of every pixel of a stack, as a recipe wants them.
 
     Instances get the weight map of Eq. 2. In a mask all pixels count the same: between membranes
-    there are no gaps to stress, and the class balance made EM results worse.
+    there are no gaps to stress, and it is with plain cross entropy that this recipe was tried.
 
     Parameters
     ----------
