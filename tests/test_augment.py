@@ -265,6 +265,19 @@ def test_resampling_between_pixels_by_hand():
     assert resample(image, coords, "nearest")[0].tolist() == [[1.0, 4.0]]
 
 
+def test_image_is_cut_bicubic_weights_bilinear(monkeypatch):
+    # Half a pixel between columns: (-3, 19, 19, -3) / 32 of four neighbours, or 1/2 of two.
+    image, classes, weights = slices(np.random.default_rng(6), 1, 60, 60)
+    augmenter = TileAugmenter(image, classes, weights, input_size=36, halo=8, config=NOTHING)
+    found = cut(augmenter, monkeypatch, sample(centre=(29.5, 30.0)))
+    rows = np.asarray(image[0, 0])[12:48]
+    four = [rows[:, 12 + k : 48 + k] for k in (-1, 0, 1, 2)]
+    expected = (-3 * four[0] + 19 * four[1] + 19 * four[2] - 3 * four[3]) / 32
+    np.testing.assert_allclose(found[0], expected, atol=1e-4)
+    rows = np.asarray(weights[0, 0])[20:40]
+    np.testing.assert_allclose(found[2], (rows[:, 20:40] + rows[:, 21:41]) / 2, atol=1e-3)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 6), (6, 1)])
 def test_slices_of_a_single_row_or_column_are_repeated(shape):
     image = torch.arange(1.0, 1 + np.prod(shape)).reshape(1, *shape)

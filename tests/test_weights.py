@@ -66,13 +66,14 @@ def test_border_weight_agrees_with_brute_force(seed):
     np.testing.assert_allclose(found, border_by_brute_force(labels, w0, sigma), atol=1e-5)
 
 
-def test_border_weight_beyond_the_margin_vanishes_in_float32():
-    # The margin is 29 px at sigma = 5; cells 30 px apart and more lie wholly or partly beyond it.
+def test_border_weight_within_and_beyond_the_margin():
+    # The margin is 29 px at sigma = 5. A gap of 25 px between cells still counts (4e-5), one of
+    # 45 px (3e-17) is beyond it for most pixels.
     labels = np.zeros((1, 140), int)
-    labels[0, [5, 36, 70, 130]] = 1, 2, 3, 4
+    labels[0, [5, 30, 75, 130]] = 1, 2, 3, 4
     found = border_weight(labels)
-    np.testing.assert_allclose(found, border_by_brute_force(labels, 10, 5), atol=1e-5)
-    assert not found[0, 100]
+    np.testing.assert_allclose(found[0, 6:30], 10 * np.exp(-(25**2) / 50), rtol=1e-5)
+    np.testing.assert_allclose(found, border_by_brute_force(labels, 10, 5), atol=1e-7)
 
 
 @pytest.mark.parametrize("labels", [np.zeros((6, 7), int), np.eye(6, 7, dtype=int)])

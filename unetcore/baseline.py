@@ -6,7 +6,9 @@ import numpy as np
 
 from unetcore.metrics import foreground_iou, rand_error
 
-GREY_LEVELS = np.arange(256) / 255  # all that an 8-bit image has
+# All that an 8-bit image has, in the type of the images: "above a level" must mean the same here
+# and where the threshold is applied.
+GREY_LEVELS = np.arange(256, dtype=np.float32) / 255
 
 
 def best_level_for_membranes(images: np.ndarray, labels: np.ndarray) -> float:

@@ -81,7 +81,8 @@ def load_state(path: Path) -> dict | None:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        logger.warning("%s is damaged (%s): starting anew", path, str(error).splitlines()[0])
+        reason = (str(error) or repr(error)).splitlines()[0]
+        logger.warning("%s is damaged (%s): starting anew", path, reason)
         return None
 
 

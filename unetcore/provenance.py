@@ -24,7 +24,14 @@ def source_digest(*modules: str) -> str:
     Returns
     -------
     12 hexadecimal digits.
+
+    Raises
+    ------
+    ValueError : a name is no module of the package; its code would never cause a rerun.
     """
+    for module in modules:
+        if _source_path(module) is None:
+            raise ValueError(f"{module}: no such module")
     trees, todo = {}, list(modules)
     while todo:
         name = todo.pop()

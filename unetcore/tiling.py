@@ -136,9 +136,7 @@ def predict_tiled(
     InputError : the image is not 2-D or 3-D, or `tile` does not fit.
     FloatingPointError : the network returned NaN or infinity; the tile is named.
     """
-    if len(image.shape) == 2:
-        image = np.asarray(image)[None]
-    if len(image.shape) != 3:
+    if len(image.shape) not in (2, 3):
         raise InputError(f"image of shape {tuple(image.shape)}: need (H, W) or (C, H, W)")
     shape = tuple(image.shape[-2:])
     result = None
@@ -164,18 +162,21 @@ def input_tile(image: np.ndarray, tile: Tile, margin: int) -> np.ndarray:
     -------
     (C, h + 2 margin, w + 2 margin) float32 array.
     """
-    rows = geometry.mirror_index(tile.row - margin, tile.row + tile.height + margin, image.shape[1])
+    rows = geometry.mirror_index(
+        tile.row - margin, tile.row + tile.height + margin, image.shape[-2]
+    )
     columns = geometry.mirror_index(
-        tile.column - margin, tile.column + tile.width + margin, image.shape[2]
+        tile.column - margin, tile.column + tile.width + margin, image.shape[-1]
     )
     top, left = rows.min(), columns.min()
-    block = np.asarray(image[:, top : rows.max() + 1, left : columns.max() + 1], np.float32)
+    block = np.asarray(image[..., top : rows.max() + 1, left : columns.max() + 1], np.float32)
+    block = block.reshape(-1, *block.shape[-2:])  # a 2-D image has one channel
     return block[:, (rows - top)[:, None], (columns - left)[None, :]]
 
 
 def _candidate_sides(size: int, depth: int) -> list[int]:
     """Tile sides that cover `size` px by 1, 2, 3 ... tiles with the least overhang."""
-    smallest = -(-size // LARGEST_PLANNED_TILE)
+    smallest = max(1, -(-(size - 4) // (LARGEST_PLANNED_TILE - 4)))
     return sorted(
         {
             geometry.round_up_to_output_tile(-(-(size + 4 * (n - 1)) // n), depth)

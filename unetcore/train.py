@@ -246,9 +246,9 @@ class _Training:
 
     def _mean_loss(self):
         values = torch.stack(self.losses).tolist()
-        for back, value in enumerate(reversed(values)):
+        for step, value in enumerate(values, start=self.step - len(values)):
             if not np.isfinite(value):
-                raise FloatingPointError(self._describe_failure(self.step - 1 - back, value))
+                raise FloatingPointError(self._describe_failure(step, value))
         return float(np.mean(values))
 
     def _describe_failure(self, step, loss):
