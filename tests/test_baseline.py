@@ -24,7 +24,7 @@ def two_cells(dark, bright):
 def test_two_grey_levels_are_told_apart(best_level):
     images, labels = two_cells(40, 200)
     assert 40 <= 255 * best_level(images, labels) < 200
-    found = threshold_probability(images, labels, best_level)
+    found = threshold_probability(images, best_level(images, labels))
     np.testing.assert_array_equal(found, labels)
     assert found.dtype == np.float32
 
@@ -34,7 +34,7 @@ def test_any_two_neighbouring_levels_of_8_bits_are_told_apart(best_level):
     missed = []
     for dark in range(0, 255, 3):
         images, labels = two_cells(dark, dark + 1)
-        if not np.array_equal(threshold_probability(images, labels, best_level), labels):
+        if not np.array_equal(threshold_probability(images, best_level(images, labels)), labels):
             missed.append(dark)
     assert missed == []
 
@@ -49,7 +49,7 @@ def test_threshold_is_applied_as_it_was_chosen(best_level):
         levels = low + spread * labels + rng.integers(0, spread, labels.shape)
         images = (levels / 255).astype(np.float32)
         cuts = [levels > level for level in range(-1, 256)]
-        found = threshold_probability(images, labels, best_level)
+        found = threshold_probability(images, best_level(images, labels))
         if best_level is best_level_for_cells:
             best = max(foreground_iou(labels, cut) for cut in cuts if cut.any())
             assert foreground_iou(labels, found > 0.5) == best
@@ -64,5 +64,5 @@ def test_the_level_for_cells_is_the_best_of_all_by_hand():
     images = (np.array([[[30, 20, 10, 15, 5]]]) / 255).astype(np.float32)
     labels = np.array([[[1, 1, 1, 0, 0]]])
     assert 5 <= round(255 * best_level_for_cells(images, labels)) <= 9
-    found = threshold_probability(images, labels, best_level_for_cells)
+    found = threshold_probability(images, best_level_for_cells(images, labels))
     np.testing.assert_array_equal(found, [[[1, 1, 1, 1, 0]]])

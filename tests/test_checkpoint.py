@@ -1,5 +1,6 @@
 """Model files and training states: what was written comes back, and nothing else is taken."""
 
+import errno
 import os
 
 import pytest
@@ -138,3 +139,14 @@ def test_write_replaces_the_whole_file(tmp_path):
     write_atomically(path, b"longer content")
     write_atomically(path, b"short")
     assert path.read_bytes() == b"short"
+
+
+def test_full_disk_names_the_file_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("unetcore.checkpoint.os.fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        save_state(tmp_path / "run.pt", {"step": 1})
+    assert caught.value.filename == str(tmp_path / "run.pt")
+    assert list(tmp_path.iterdir()) == []

@@ -54,6 +54,19 @@ def test_metrics_of_cells_compare_reference_and_segmentation():
     assert json.loads(json.dumps(found)) == found
 
 
+def test_iou_leaves_out_frames_of_which_only_some_cells_are_labelled():
+    # Two frames, two cells found in each; in the second only one of them is labelled.
+    cells = np.array([[1, 1, 0, 2, 2]])
+    labels = np.stack([cells, np.where(cells == 1, 1, 0)])
+    segmentation = np.stack([cells, cells]).astype(np.uint16)
+    nothing = np.zeros(labels.shape)
+    partial = {"segmentation": segmentation, "complete": [True, False]}
+    assert evaluate(["iou"], labels, nothing, **partial)["iou"]["value"] == 1
+    whole = evaluate(["iou"], labels, nothing, segmentation=segmentation)["iou"]["value"]
+    assert whole == pytest.approx(6 / 8)
+    assert evaluate(["seg"], labels, nothing, **partial)["seg"]["value"] == 1
+
+
 def test_unknown_metric_is_refused(membranes):
     with pytest.raises(InputError, match=r"metric 'dice': need one of warping_error, .*, seg, iou"):
         evaluate(["dice"], *membranes)

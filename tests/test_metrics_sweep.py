@@ -10,6 +10,8 @@ from scipy import ndimage
 
 from unetcore import metrics
 from unetcore.errors import InputError
+from unetcore.metrics.contingency import Overlaps
+from unetcore.metrics.info import information_fscore
 
 ALL = [
     metrics.warping_error,
@@ -164,3 +166,9 @@ def test_memory_does_not_grow_with_the_stack(metric, stack):
     peak(1)  # what is made once, on the first call
     bytes_per_slice = stack[0][0].size * 4
     assert peak(64) < peak(4) + 10 * bytes_per_slice
+
+
+def test_v_info_is_0_where_label_and_proposal_share_no_information():
+    # Two cells of 4 px, two segments that take 2 px of each: knowing one tells nothing of the other.
+    overlaps = Overlaps(np.array([1, 1, 2, 2]), np.array([1, 2, 1, 2]), np.array([2, 2, 2, 2]))
+    assert information_fscore(overlaps) == 0

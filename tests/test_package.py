@@ -267,12 +267,21 @@ def conda_packages(path: Path) -> dict[str, tuple[str, str | None]]:
 
 def scripts_by_environment() -> dict[str, set[str]]:
     """Scripts that the rules run in each environment, by the names of their files."""
-    pair = r"envs/([\w-]+)\.yaml(?:(?!^(?:rule|checkpoint) ).)*?scripts/(\w+)\.py"
+    conda = r"conda:\s+(?:\"[./]+envs/([\w-]+)\.yaml\"|TORCH_ENVIRONMENT)"
+    pair = conda + r"(?:(?!^(?:rule|checkpoint) ).)*?scripts/(\w+)\.py"
     scripts = {}
     for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
         for env, script in re.findall(pair, path.read_text("utf-8"), re.DOTALL | re.MULTILINE):
-            scripts.setdefault(env, set()).add(script)
+            for name in [env] if env else ["train-cpu", "train-gpu"]:
+                scripts.setdefault(name, set()).add(script)
     return scripts
+
+
+def test_every_rule_has_an_environment_and_every_environment_a_rule():
+    by_environment = scripts_by_environment()
+    assert sorted(by_environment) == sorted(path.stem for path in ENVIRONMENTS)
+    scripts = {path.stem for path in (ROOT / "workflow/scripts").glob("*.py")}
+    assert set().union(*by_environment.values()) == scripts
 
 
 def libraries_of_scripts(names: set[str]) -> set[str]:

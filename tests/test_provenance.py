@@ -121,6 +121,25 @@ def test_modules_that_import_each_other_end(package):
     assert re.fullmatch("[0-9a-f]{12}", source_digest("toycore.other"))
 
 
+def test_digest_of_a_script_follows_its_imports_but_not_the_plumbing(package, monkeypatch):
+    script = package.parent / "train.py"
+    script.write_text("from toycore.weights import weight\nfrom toycore.other import unused\n")
+    monkeypatch.setattr(provenance, "PLUMBING", {"toycore.other"})
+    digest = source_digest(script)
+    change(package, "other.py", "return 1", "return 2")
+    assert source_digest(script) == digest
+    change(package, "deep/inner.py", "6 * x", "7 * x")
+    changed = source_digest(script)
+    assert changed != digest
+    script.write_text(script.read_text() + "\nweight(1)\n")
+    assert source_digest(script) not in (digest, changed)
+
+
+def test_a_script_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"absent\.py: no such module or script"):
+        source_digest(tmp_path / "absent.py")
+
+
 def test_a_module_that_is_not_there_is_named(package):
     # a mistyped name in a rule would silently stop it from being run again
     with pytest.raises((ValueError, ImportError), match="weight"):

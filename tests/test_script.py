@@ -126,6 +126,18 @@ def test_bad_input_ends_with_its_line_and_code_2(rule, capsys):
     assert capsys.readouterr().err == line + "\n"
 
 
+def test_a_loss_that_is_not_finite_ends_with_its_line_and_code_2(rule):
+    def main() -> None:
+        raise FloatingPointError("loss is nan at step 7: lower the learning rate")
+
+    smk = rule()
+    with pytest.raises(SystemExit) as stopped:
+        run(main, smk)
+    assert stopped.value.code == 2
+    (line,) = log_of(smk).splitlines()
+    assert line.endswith(" loss is nan at step 7: lower the learning rate")
+
+
 def test_settings_that_break_a_rule_are_bad_input(rule):
     @dataclass(frozen=True)
     class Checked:

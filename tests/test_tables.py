@@ -169,15 +169,25 @@ def test_block_has_methods_as_lines_and_metrics_as_columns():
     (block,) = blocks(
         [
             row(method="best-threshold", metric="rand_error", value=0.5),
-            row(metric="rand_error", value=0.12344, sd=0.01236, n=3),
-            row(metric="warping_error", value=0.00035294, sd=0.0000001, n=3),
+            row(metric="rand_error", value=0.12344, sd=0.01236, n=3, network="width 16"),
+            row(metric="warping_error", value=0.00035294, sd=1e-7, n=3, network="width 16"),
         ]
     )
-    assert block.header == ("method", "warping error ↓", "Rand error ↓", "n")
+    assert block.header == ("method", "warping error ↓", "Rand error ↓", "n", "trained")
     assert block.body == (
-        ("best-threshold", "", "0.5000", "1"),
-        ("u-net", "0.0003529 ± 0.0000001", "0.1234 ± 0.0124", "3"),
+        ("best-threshold", "", "0.5000", "1", ""),
+        ("u-net", "0.0003529 ± 0.0000001", "0.1234 ± 0.0124", "3", "width 16"),
     )
+
+
+def test_what_was_trained_stands_in_the_readable_table_and_not_in_the_csv(tmp_path):
+    trained = {"width": 16, "steps": 2400, "training": {"optimiser": "sgd"}}
+    (pooled,) = summarise([measurement(values={"rand_error": 0.1}, provenance=trained)])
+    assert pooled.network == "width 16, 2400 steps, sgd"
+    assert "width 16, 2400 steps, sgd |" in markdown("t", [pooled], [])
+    write_csv(tmp_path / "t.csv", [pooled])
+    assert (tmp_path / "t.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
+    assert COLUMNS[-1] == "provenance"
 
 
 def test_two_experiments_with_one_method_get_a_line_each():

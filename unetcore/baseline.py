@@ -1,7 +1,5 @@
 """The simplest method there is: one threshold on the grey values of the image."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 from unetcore.metrics import foreground_iou, rand_error
@@ -32,19 +30,16 @@ def best_level_for_cells(images: np.ndarray, labels: np.ndarray) -> float:
     return float(GREY_LEVELS[int(np.argmax(scores))])
 
 
-def threshold_probability(
-    images: np.ndarray, labels: np.ndarray, best_level: Callable[[np.ndarray, np.ndarray], float]
-) -> np.ndarray:
-    """Binary probability map of the best threshold.
+def threshold_probability(images: np.ndarray, level: float) -> np.ndarray:
+    """Binary probability map of one threshold.
 
     Parameters
     ----------
-    images : (N, H, W) float array in [0, 1].
-    labels : (N, H, W) int array, 0 = background.
-    best_level : one of the two functions above.
+    images : (N, H, W) float32 array in [0, 1].
+    level : grey level above which pixels are cell interior.
 
     Returns
     -------
     (N, H, W) float32 array of 0 and 1.
     """
-    return (images > best_level(images, labels)).astype(np.float32)
+    return (images > level).astype(np.float32)

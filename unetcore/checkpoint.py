@@ -1,5 +1,6 @@
 """Reading and writing models (safetensors) and the state of an unfinished training."""
 
+import io
 import json
 import logging
 import os
@@ -64,14 +65,9 @@ def load_model(path: Path) -> tuple[UNet, dict]:
 
 def save_state(path: Path, state: dict) -> None:
     """Write the state of an unfinished training: tensors, numbers, strings, lists and dicts."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    content = io.BytesIO()  # torch hides a full disk behind an error of its own
+    torch.save(state, content)
+    write_atomically(path, content.getvalue())
 
 
 def load_state(path: Path) -> dict | None:
@@ -87,12 +83,22 @@ def load_state(path: Path) -> dict | None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all."""
+    """Write a file that is there whole or not at all, also after a power cut.
+
+    Raises
+    ------
+    OSError : the file cannot be written; it carries the file's name, and nothing is left behind.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        error.filename = str(path)
+        raise

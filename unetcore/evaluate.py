@@ -12,7 +12,7 @@ OF_MEMBRANES = ("warping_error", "rand_error", "pixel_error", "v_rand", "v_info"
 OF_CELLS = ("seg", "iou")
 
 
-def evaluate(names, labels, probability, *, segmentation=None):
+def evaluate(names, labels, probability, *, segmentation=None, complete=None):
     """Compute metrics by name.
 
     Parameters
@@ -21,6 +21,8 @@ def evaluate(names, labels, probability, *, segmentation=None):
     labels : (N, H, W) int array, mask or instance ids; reference.
     probability : (N, H, W) float32 array in [0, 1], of cell interior.
     segmentation : (N, H, W) int array of instances; needed by "seg" and "iou".
+    complete : (N,) bool sequence, frames of which every cell is labelled; None: all. "iou" is
+        measured on these only, since elsewhere a cell without label would count as background.
 
     Returns
     -------
@@ -31,21 +33,27 @@ def evaluate(names, labels, probability, *, segmentation=None):
     ------
     InputError : unknown metric, or no segmentation where one is needed.
     """
-    return {name: _evaluate_one(name, labels, probability, segmentation) for name in names}
+    complete = np.ones(len(labels), bool) if complete is None else np.asarray(complete, bool)
+    results = {}
+    for name in names:
+        if name in OF_MEMBRANES:
+            results[name] = _of_membranes(name, labels, probability)
+        elif name not in OF_CELLS:
+            raise InputError(f"metric {name!r}: need one of {', '.join(OF_MEMBRANES + OF_CELLS)}")
+        elif segmentation is None:
+            raise InputError(f"metric {name!r} compares cells: it needs a segmentation")
+        elif name == "seg":
+            results[name] = {"value": float(metrics.seg(labels, segmentation))}
+        else:
+            iou = metrics.foreground_iou(labels[complete], segmentation[complete])
+            results[name] = {"value": float(iou)}
+    return results
 
 
-def _evaluate_one(name, labels, probability, segmentation):
-    if name in OF_MEMBRANES:
-        result = asdict(getattr(metrics, name)(labels, probability))
-        kept = ("value", "threshold", "thresholds", "values")
-        return {key: np.asarray(result[key]).tolist() for key in kept}
-    if name not in OF_CELLS:
-        raise InputError(f"metric {name!r}: need one of {', '.join(OF_MEMBRANES + OF_CELLS)}")
-    if segmentation is None:
-        raise InputError(f"metric {name!r} compares cells: it needs a segmentation")
-    if name == "seg":
-        return {"value": float(metrics.seg(labels, segmentation))}
-    return {"value": float(metrics.foreground_iou(labels, segmentation))}
+def _of_membranes(name, labels, probability):
+    result = asdict(getattr(metrics, name)(labels, probability))
+    kept = ("value", "threshold", "thresholds", "values")
+    return {key: np.asarray(result[key]).tolist() for key in kept}
 
 
 def measured_on(frames, split, fold):

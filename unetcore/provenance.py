@@ -8,18 +8,20 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGE = "unetcore"
+PLUMBING = {"unetcore.script", "unetcore.provenance"}
 
 
-def source_digest(*modules: str) -> str:
-    """Digest of the code of some modules and of all they import from this package.
+def source_digest(*sources: str | Path) -> str:
+    """Digest of the code of modules or scripts and of all they import from this package.
 
     Snakemake does not see that a thin script depends on a package. A rule that passes this digest
     as a param is run again when the code changes, and not when only a comment, the layout or a
-    docstring does. Only absolute imports are followed; the package has no others.
+    docstring does. Only absolute imports are followed; the package has no others. The modules
+    that connect a script to Snakemake are left out: they change no result.
 
     Parameters
     ----------
-    modules : names such as "unetcore.weights".
+    sources : names such as "unetcore.weights", or paths of scripts.
 
     Returns
     -------
@@ -27,18 +29,22 @@ def source_digest(*modules: str) -> str:
 
     Raises
     ------
-    ValueError : a name is no module of the package; its code would never cause a rerun.
+    ValueError : a name is no module of the package, or a path no file: its code would never cause
+        a rerun.
     """
-    for module in modules:
-        if _source_path(module) is None:
-            raise ValueError(f"{module}: no such module")
-    trees, todo = {}, list(modules)
+    trees, todo = {}, []
+    for source in sources:
+        path = source if isinstance(source, Path) else _source_path(source)
+        if path is None or not path.is_file():
+            raise ValueError(f"{source}: no such module or script")
+        todo.append((source if isinstance(source, str) else source.name, path))
     while todo:
-        name = todo.pop()
-        if name in trees or (path := _source_path(name)) is None:
+        name, path = todo.pop()
+        if name in trees:
             continue
         tree = ast.parse(path.read_text())
-        todo += [m for m in _imported(tree) if m.split(".")[0] == PACKAGE]
+        imported = {m for m in _imported(tree) if m.split(".")[0] == PACKAGE} - PLUMBING
+        todo += [(m, file) for m in imported if (file := _source_path(m)) is not None]
         trees[name] = ast.dump(_without_docstrings(tree))
     text = "\0".join(f"{name}\0{trees[name]}" for name in sorted(trees))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

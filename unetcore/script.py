@@ -24,8 +24,9 @@ def run(main: Callable, smk=None, argv: list[str] | None = None):
     annotates the parameter. ``threads``, ``wildcards`` and the param ``code`` (the source digest,
     there to make Snakemake rerun the rule) are passed on only if ``main`` asks for them.
 
-    Everything logged goes to stderr and to the rule's log. An `InputError` or a full disk ends
-    with that one line and exit code 2; any other exception is a bug and shows its traceback.
+    Everything logged goes to stderr and to the rule's log. An `InputError`, a number that is not
+    finite or a full disk ends with one line and exit code 2; any other exception is a bug and shows
+    its traceback.
 
     Parameters
     ----------
@@ -40,7 +41,10 @@ def run(main: Callable, smk=None, argv: list[str] | None = None):
 
             return tyro.cli(main, args=argv)
         return main(**_arguments(main, smk))
-    except InputError as error:
+    except (
+        InputError,
+        FloatingPointError,
+    ) as error:  # a loss of NaN is the settings' or the data's
         logger.error("%s", error)
         sys.exit(BAD_INPUT)
     except OSError as error:

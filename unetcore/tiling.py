@@ -15,7 +15,7 @@ import numpy as np
 from unetcore import geometry
 from unetcore.errors import InputError
 
-LARGEST_PLANNED_TILE = 516  # px; larger output tiles leave the caches of a CPU and gain under 10 %
+LARGEST_PLANNED_TILE = 516  # px; larger output tiles leave the caches of a CPU
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,8 @@ def information_fscore(overlaps: Overlaps) -> float:
         return 0.0
     share_a = (entropy_a - a_given_b) / entropy_a
     share_b = (entropy_b - b_given_a) / entropy_b
+    if share_a + share_b <= 0:  # nothing is shared, so neither share is known to be positive
+        return 0.0
     return float(2 * share_a * share_b / (share_a + share_b))
 
 

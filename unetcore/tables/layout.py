@@ -87,17 +87,17 @@ def _block(rows: Sequence[Row]) -> Block:
         dataset=first.dataset,
         measured_on=first.measured_on,
         source=_origin(first) if first.is_printed else None,
-        header=tuple(header if first.is_printed else [*header, "n"]),
+        header=tuple(header if first.is_printed else [*header, "n", "trained"]),
         body=tuple(_line(of_method, metrics) for of_method in methods),
     )
 
 
 def _line(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[str, ...]:
-    """Cells of one method: its name, its numbers and, for ours, the number of predictions."""
+    """Cells of one method: its name, its numbers and, for ours, how many and what was trained."""
     first, cells = rows[0], {row.metric: _cell(row) for row in rows}
     line = [first.method.removeprefix(PRINTED), *(cells.get(metric, "") for metric in metrics)]
     if not first.is_printed:
-        line.append(" / ".join(distinct(row.n for row in rows)))
+        line += [" / ".join(distinct(row.n for row in rows)), first.network]
     return tuple(line)
 
 

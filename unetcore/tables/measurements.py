@@ -101,6 +101,21 @@ def read_measurement(path: Path) -> Measurement:
     )
 
 
+def describe_network(measurements: Sequence[Measurement]) -> str:
+    """Say what was trained, in a few words; nothing for a method without training.
+
+    Examples
+    --------
+    >>> trained = {"width": 16, "steps": 2400, "training": {"optimiser": "sgd"}}
+    >>> describe_network([Measurement("em", "isbi2012", "0", "u-net", 3, "slices", {}, trained)])
+    'width 16, 2400 steps, sgd'
+    """
+    records = [flat(m.provenance) for m in measurements]
+    facts = {"width": "width {}", "steps": "{} steps", "training.optimiser": "{}"}
+    known = ((phrase, distinct(_known(records, key))) for key, phrase in facts.items())
+    return ", ".join(phrase.format(" / ".join(values)) for phrase, values in known if values)
+
+
 def describe_provenance(measurements: Sequence[Measurement]) -> str:
     """One line on where the numbers of some measurements of one experiment come from.
 

@@ -30,7 +30,7 @@ def label_notes(frames: Mapping[str, Sequence[Frame]]) -> list[str]:
         if partial := [frame.id for frame in labelled if frame.partial]:
             notes.append(
                 f"{len(partial)} of the {len(labelled)} labelled images of {dataset} "
-                f"({', '.join(partial)}) have labels of some cells only: these are evaluated, "
-                "and never trained on."
+                f"({', '.join(partial)}) have labels of some cells only: they count for SEG, "
+                "which looks at labelled cells, not for IoU, and are never trained on."
             )
     return notes

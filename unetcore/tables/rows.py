@@ -10,7 +10,12 @@ from itertools import groupby
 from pathlib import Path
 
 from unetcore.tables.grouping import grouped
-from unetcore.tables.measurements import MEASURES, Measurement, describe_provenance
+from unetcore.tables.measurements import (
+    MEASURES,
+    Measurement,
+    describe_network,
+    describe_provenance,
+)
 
 PRINTED = "paper:"  # prefix of the methods whose numbers were read, not measured here
 
@@ -27,6 +32,7 @@ class Row:
     n : number of predictions behind the mean, None for printed numbers.
     measured_on : on which images.
     provenance : where the number comes from.
+    network : what was trained, in a few words for the readable tables; not in the CSV.
     """
 
     dataset: str
@@ -37,6 +43,7 @@ class Row:
     n: int | None
     measured_on: str
     provenance: str
+    network: str = ""
 
     @property
     def is_printed(self) -> bool:
@@ -49,7 +56,7 @@ class Row:
         return self.dataset, self.measured_on
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
+COLUMNS = tuple(field.name for field in fields(Row) if field.name != "network")
 
 
 def summarise(measurements: Iterable[Measurement]) -> list[Row]:
@@ -131,6 +138,7 @@ def _pooled(group: Sequence[Measurement]) -> list[Row]:
                 n=len(values),
                 measured_on=first.measured_on,
                 provenance=provenance,
+                network=describe_network(group),
             )
             rows.append(row)
     return rows

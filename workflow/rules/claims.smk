@@ -29,6 +29,6 @@ rule claim_table:
     params:
         comparisons=config["claims"]["comparisons"],
         confidence=config["claims"]["confidence"],
-        code=source_digest("unetcore.claims"),
+        code=code_of("claim_table"),
     script:
         "../scripts/claim_table.py"

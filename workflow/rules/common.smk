@@ -3,6 +3,8 @@
 from unetcore.data.frames import read_frames
 from unetcore.provenance import source_digest
 
+OF_CELLS = ("seg", "iou")
+
 FIGURES = [
     "overview.png",
     "loss_curves.svg",
@@ -23,6 +25,11 @@ wildcard_constraints:
     averaging=r"|\+(rot7|d4|mirror4)",
     method=r"best-threshold|seed-\d+/u-net(\+(rot7|d4|mirror4))?",
     table="|".join(config["tables"]),
+
+
+def code_of(script):
+    """Digest of a script's code and of all it imports from the package."""
+    return source_digest(HERE / f"../scripts/{script}.py")
 
 
 def setting(key):
@@ -47,7 +54,7 @@ def label_kind(wildcards):
 
 def has_cells(name):
     """Whether an experiment is about separate cells, scored as instances."""
-    return "seg" in EXPERIMENTS[name]["evaluation"]["metrics"]
+    return not set(EXPERIMENTS[name]["evaluation"]["metrics"]).isdisjoint(OF_CELLS)
 
 
 def segmentation_if_cells(wildcards):

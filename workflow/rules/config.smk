@@ -26,7 +26,7 @@ HERE = Path(workflow.current_basedir)
 
 def refuse(message):
     """Stop before any job, with one line and the exit code for bad input."""
-    logger.error(f"config.yaml: {message}")
+    logger.error(f"configuration: {message}")
     sys.exit(BAD_INPUT)
 
 
@@ -64,6 +64,27 @@ def check_experiment_names():
             refuse(f"unknown experiment {name!r}, {did_you_mean(name, known)}")
 
 
+def check_claims():
+    """Refuse claims about methods and metrics that their experiments do not have."""
+    for claim in config["claims"]["comparisons"]:
+        for side in ("", "against_"):
+            name, method = claim[f"{side}experiment"], claim[f"{side}method"]
+            settings = EXPERIMENTS[name]
+            averaging = method.partition("+")[2] or "none"
+            if method != "best-threshold" and averaging not in settings["averaging"]:
+                refuse(f"claim {claim['claim']!r}: experiment {name!r} has no {method}")
+            if claim["metric"] not in settings["evaluation"]["metrics"]:
+                refuse(f"claim {claim['claim']!r}: {name!r} does not measure {claim['metric']}")
+
+
+def read_datasets():
+    """Catalogue of datasets, or a refusal."""
+    try:
+        return read_catalog(HERE / "../../resources/datasets.yaml")
+    except InputError as error:
+        refuse(str(error))
+
+
 def experiment(name):
     """Settings of an experiment: the defaults, and what it overrides."""
     settings = deepcopy(config["defaults"])
@@ -78,6 +99,10 @@ def experiment(name):
                 check_output_tile(tile, settings["network"]["depth"])
     except InputError as error:
         refuse(f"experiments.{name}: {error}")
+    blocks = settings["split"].get("blocks")
+    for fold in settings["folds"]:
+        if blocks and fold != "official" and int(fold) >= blocks:
+            refuse(f"experiments.{name}: fold {fold!r} of {blocks} blocks, counted from 0")
     return settings
 
 
@@ -87,8 +112,9 @@ def data_mirror():
 
 
 check_config()
-DATASETS = read_catalog(HERE / "../../resources/datasets.yaml")
+DATASETS = read_datasets()
 GENERATED = [name for name, dataset in DATASETS.items() if dataset.generator]
 DOWNLOADED = [name for name, dataset in DATASETS.items() if not dataset.generator]
 check_experiment_names()
 EXPERIMENTS = {name: experiment(name) for name in config["experiments"]}
+check_claims()

@@ -16,7 +16,6 @@ rule download:
         "logs/benchmarks/download/{dataset}.tsv"
     wildcard_constraints:
         dataset="|".join(DOWNLOADED),
-    retries: 2
     conda:
         "../../envs/analysis.yaml"
     threads: 1
@@ -29,7 +28,7 @@ rule download:
         # Where an archive was found says nothing about what is in it. A function that asks for
         # `resources` is not recorded, so another mirror does not download everything anew.
         mirror=lambda wildcards, resources: data_mirror(),
-        code=source_digest("unetcore.data.download"),
+        code=code_of("download"),
     message:
         "Archive of {wildcards.dataset}"
     script:
@@ -54,7 +53,7 @@ rule phantom:
     params:
         generator=lambda wildcards: DATASETS[wildcards.dataset].generator,
         seed=lambda wildcards: DATASETS[wildcards.dataset].seed,
-        code=source_digest("unetcore.data.phantom"),
+        code=code_of("phantom"),
     message:
         "Phantom {wildcards.dataset}"
     script:
@@ -83,7 +82,7 @@ checkpoint canonical:
         members=lambda wildcards: DATASETS[wildcards.dataset].members,
         pixels=lambda wildcards: DATASETS[wildcards.dataset].pixels,
         partial=lambda wildcards: DATASETS[wildcards.dataset].partial,
-        code=source_digest("unetcore.data.canonical"),
+        code=code_of("canonical"),
     message:
         "Canonical form of {wildcards.dataset}"
     script:

@@ -28,6 +28,6 @@ rule evaluate:
         fold="{fold}",
         method="{method}",
         names=lambda wildcards: EXPERIMENTS[wildcards.experiment]["evaluation"]["metrics"],
-        code=source_digest("unetcore.evaluate"),
+        code=code_of("evaluate"),
     script:
         "../scripts/evaluate.py"

@@ -6,7 +6,9 @@ results block of the README. Pictures that show images of a challenge are never 
 """
 
 PUBLISHED = [name for table in config["publish"] for name in config["tables"][table]]
-PUBLISHED_TABLES = expand("{table}.{format}", table=config["publish"], format=["csv", "md"])
+PUBLISHED_TABLES = expand(
+    "{table}.{format}", table=[*config["publish"], "claims"], format=["csv", "md"]
+)
 PUBLISHED_FIGURES = [
     *expand("{experiment}/loss_curves.svg", experiment=PUBLISHED),
     *expand(
@@ -48,7 +50,7 @@ rule table:
         mem_mb=500,
     params:
         name="{table}",
-        code=source_digest("unetcore.tables"),
+        code=code_of("table"),
     script:
         "../scripts/table.py"
 
@@ -75,7 +77,7 @@ rule figure_loss_curves:
         mem_mb=500,
     params:
         title=setting("title"),
-        code=source_digest("unetcore.figures"),
+        code=code_of("figure_loss_curves"),
     script:
         "../scripts/figure_loss_curves.py"
 
@@ -106,7 +108,7 @@ rule figure_weight_map:
         mem_mb=1000,
     params:
         title=setting("title"),
-        code=source_digest("unetcore.figures"),
+        code=code_of("figure_weight_map"),
     script:
         "../scripts/figure_weight_map.py"
 
@@ -135,7 +137,7 @@ rule figure_tile_plan:
         tile=lambda wildcards: EXPERIMENTS[wildcards.experiment]["prediction"]["tile"],
         depth=lambda wildcards: EXPERIMENTS[wildcards.experiment]["network"]["depth"],
         title=setting("title"),
-        code=source_digest("unetcore.figures"),
+        code=code_of("figure_tile_plan"),
     script:
         "../scripts/figure_tile_plan.py"
 
@@ -171,7 +173,7 @@ rule figure_segmentation:
         mem_mb=1000,
     params:
         title=setting("title"),
-        code=source_digest("unetcore.figures"),
+        code=code_of("figure_segmentation"),
     script:
         "../scripts/figure_segmentation.py"
 
@@ -202,7 +204,7 @@ rule figure_overview:
     resources:
         mem_mb=1000,
     params:
-        code=source_digest("unetcore.figures"),
+        code=code_of("figure_overview"),
     script:
         "../scripts/figure_overview.py"
 
@@ -230,6 +232,6 @@ rule publish:
         # Not an output: Snakemake deletes outputs before a rule runs, and the rest of the README
         # is written by hand.
         readme="README.md",
-        code=source_digest("unetcore.tables"),
+        code=code_of("publish"),
     script:
         "../scripts/publish.py"

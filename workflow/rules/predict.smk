@@ -24,7 +24,7 @@ rule predict:
         fold="{fold}",
         averaging=lambda wildcards: wildcards.averaging.lstrip("+") or "none",
         prediction=setting("prediction"),
-        code=source_digest("unetcore.predict", "unetcore.data.intensity"),
+        code=code_of("predict"),
     script:
         "../scripts/predict.py"
 
@@ -50,7 +50,7 @@ rule best_threshold:
         split=setting("split"),
         fold="{fold}",
         cells=lambda wildcards: has_cells(wildcards.experiment),
-        code=source_digest("unetcore.baseline", "unetcore.data.frames"),
+        code=code_of("best_threshold"),
     script:
         "../scripts/best_threshold.py"
 
@@ -73,6 +73,6 @@ rule segment:
     params:
         postprocessing=setting("postprocessing"),
         field_of_interest=lambda wildcards: dataset_of(wildcards).field_of_interest,
-        code=source_digest("unetcore.instances"),
+        code=code_of("segment"),
     script:
         "../scripts/segment.py"

@@ -30,6 +30,6 @@ rule train:
         network=setting("network"),
         augmentation=setting("augmentation"),
         training=setting("training"),
-        code=source_digest("unetcore.train", "unetcore.data.intensity"),
+        code=code_of("train"),
     script:
         "../scripts/train.py"

@@ -21,6 +21,6 @@ rule weight_maps:
     params:
         kind=label_kind,
         weight_map=setting("weight_map"),
-        code=source_digest("unetcore.weights", "unetcore.data.frames"),
+        code=code_of("weight_maps"),
     script:
         "../scripts/weight_maps.py"

@@ -28,9 +28,11 @@ def main(
     _, tested = split_frames(read_frames(frames), split, fold)
     index = [frame.index for frame in tested]
     grey = to_unit_range(read_images(images)[index], images)
+    complete = [not frame.partial for frame in tested]  # else cells without label count as wrong
     best_level = best_level_for_cells if cells else best_level_for_membranes
-    write_stack(probability, threshold_probability(grey, read_labels(labels)[index], best_level))
-    logger.info("%s: %d frames", probability, len(tested))
+    level = best_level(grey[complete], read_labels(labels)[index][complete])
+    write_stack(probability, threshold_probability(grey, level))
+    logger.info("%s: %d frames above grey level %.3f", probability, len(tested), level)
 
 
 if __name__ == "__main__":

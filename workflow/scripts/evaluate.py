@@ -36,6 +36,7 @@ def main(
         read_labels(labels)[[frame.index for frame in tested]],
         read_probability(probability),
         segmentation=read_labels(segmentation) if segmentation else None,
+        complete=[not frame.partial for frame in tested],
     )
     training = json.loads(provenance.read_text()) if provenance else {}
     result = {

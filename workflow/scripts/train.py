@@ -56,7 +56,8 @@ def main(
         classes=read_labels(classes)[index],
         weights=read_images(weights)[index],
     )
-    logger.info("%d training frames, fold %s, seed %d", len(index), fold, seed)
+    name = f"{model.parents[2].name} fold {fold} seed {seed}"
+    logger.info("%s: %d training frames", name, len(index))
     trained, rows = train(
         data,
         network=network,
@@ -65,7 +66,7 @@ def main(
         seed=seed,
         code=code,
         state_path=state,
-        report=lambda row: logger.info(progress_line(row, training.steps)),
+        report=lambda row: logger.info("%s: %s", name, progress_line(row, training.steps)),
     )
     description = {
         "code": code,
