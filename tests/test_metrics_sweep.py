@@ -169,6 +169,6 @@ def test_memory_does_not_grow_with_the_stack(metric, stack):
 
 
 def test_v_info_is_0_where_label_and_proposal_share_no_information():
-    # Two cells of 4 px, two segments that take 2 px of each: knowing one tells nothing of the other.
+    # Two cells of 4 px, two segments that take 2 px of each: one tells nothing of the other.
     overlaps = Overlaps(np.array([1, 1, 2, 2]), np.array([1, 2, 1, 2]), np.array([2, 2, 2, 2]))
     assert information_fscore(overlaps) == 0

@@ -276,3 +276,12 @@ def test_plans_that_cannot_be_are_refused(shape, tile, message):
 def test_images_of_other_dimensions_are_refused(shape):
     with pytest.raises(InputError, match=r"need \(H, W\) or \(C, H, W\)"):
         predict_tiled(np.zeros(shape, np.float32), identity)
+
+
+def test_an_image_in_float64_is_not_rounded(network):
+    image = np.random.default_rng(1).normal(size=(70, 45))  # not representable in float32
+    whole = whole_prediction(image, as_function(network))
+    tiled = predict_tiled(image, as_function(network), 36)
+    np.testing.assert_allclose(tiled, whole, atol=1e-12)
+    rounded = predict_tiled(image.astype(np.float32), as_function(network), 36)
+    assert np.abs(rounded - whole).max() > 1e-10

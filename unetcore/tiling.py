@@ -123,7 +123,7 @@ def predict_tiled(
     Parameters
     ----------
     image : (H, W) or (C, H, W) float array, or anything that can be sliced like one.
-    network : maps (B, C, h, w) float32 arrays to (B, K, h - 184, w - 184) scores.
+    network : maps (B, C, h, w) float arrays to (B, K, h - 184, w - 184) scores.
     tile : side of the output tile in px, one of 4 + 16 k; None lets `plan_tiles` choose.
     depth : number of poolings of the network.
 
@@ -160,7 +160,7 @@ def input_tile(image: np.ndarray, tile: Tile, margin: int) -> np.ndarray:
 
     Returns
     -------
-    (C, h + 2 margin, w + 2 margin) float32 array.
+    (C, h + 2 margin, w + 2 margin) array, float64 if the image is, else float32.
     """
     rows = geometry.mirror_index(
         tile.row - margin, tile.row + tile.height + margin, image.shape[-2]
@@ -169,8 +169,9 @@ def input_tile(image: np.ndarray, tile: Tile, margin: int) -> np.ndarray:
         tile.column - margin, tile.column + tile.width + margin, image.shape[-1]
     )
     top, left = rows.min(), columns.min()
-    block = np.asarray(image[..., top : rows.max() + 1, left : columns.max() + 1], np.float32)
+    block = np.asarray(image[..., top : rows.max() + 1, left : columns.max() + 1])
     block = block.reshape(-1, *block.shape[-2:])  # a 2-D image has one channel
+    block = block.astype(np.float64 if block.dtype == np.float64 else np.float32, copy=False)
     return block[:, (rows - top)[:, None], (columns - left)[None, :]]
 
 

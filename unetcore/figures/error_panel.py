@@ -10,7 +10,7 @@ from scipy import ndimage
 from unetcore.figures.example import Example
 from unetcore.figures.matches import match_cells
 from unetcore.figures.panels import fill, pale, show
-from unetcore.figures.style import BLUE, GREEN, ORANGE, VERMILLION
+from unetcore.figures.style import BLUE, GREEN, ORANGE, VERMILION
 from unetcore.metrics import Mismatch, warping_mismatches
 
 RING = 11  # points, mark around an error too small to see
@@ -39,7 +39,7 @@ def _mark_topology(axes: Axes, example: Example) -> list[Artist]:
     fill(axes, example.probability <= example.threshold, "0.25", alpha=0.55)
     return [
         Patch(color="0.5", label="membrane, as segmented"),
-        _mark_places(axes, classes == Mismatch.SPLIT, "split", VERMILLION),
+        _mark_places(axes, classes == Mismatch.SPLIT, "split", VERMILION),
         _mark_places(axes, classes == Mismatch.MERGER, "merger", BLUE),
     ]
 
@@ -69,7 +69,7 @@ def _mark_cells(axes: Axes, example: Example) -> list[Artist]:
         _mark_segments(axes, wrong, "of no cell", BLUE),
         _outline(axes, labels, matches.found, "found", color="0.1", ls="-"),
         _outline(axes, labels, matches.merged, "merged", color="0.1", ls=(0, (2, 1))),
-        _outline(axes, labels, matches.missed, "missed", color=VERMILLION, ls="-"),
+        _outline(axes, labels, matches.missed, "missed", color=VERMILION, ls="-"),
     ]
 
 

@@ -35,7 +35,7 @@ STYLE = {
     "ytick.color": "0.35",
 }
 
-BLUE, SKY, GREEN, ORANGE, VERMILLION, PURPLE, YELLOW = (
+BLUE, SKY, GREEN, ORANGE, VERMILION, PURPLE, YELLOW = (
     "#0072B2",
     "#56B4E9",
     "#009E73",
@@ -44,7 +44,7 @@ BLUE, SKY, GREEN, ORANGE, VERMILLION, PURPLE, YELLOW = (
     "#CC79A7",
     "#F0E442",
 )
-LINES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, "0.3")  # yellow is too pale for a line
+LINES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, "0.3")  # yellow is too pale for a line
 FILLS = (
     "#77AADD",
     "#EE8866",
