@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from unetcore.data.canonical import read_archive
-from unetcore.data.catalog import find_dataset, read_catalog
+from unetcore.data.catalog import read_catalog
 from unetcore.data.download import fetch
 from unetcore.data.frames import read_frames
 from unetcore.data.io import read_images, read_labels, write_stack
@@ -183,7 +183,7 @@ def official(tmp_path):
         pytest.skip("UNET_DATA_MIRROR is not set")
 
     def read(name):
-        dataset = find_dataset(read_catalog(CATALOG), name)
+        dataset = read_catalog(CATALOG)[name]
         archive = tmp_path / f"{name}.zip"
         fetch(
             archive,

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from unetcore.data.canonical import LAYOUTS
-from unetcore.data.catalog import find_dataset, read_catalog
+from unetcore.data.catalog import read_catalog
 from unetcore.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -100,11 +100,3 @@ def test_a_broken_catalogue(tmp_path, text, message):
 def test_a_missing_catalogue(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_catalog(tmp_path / "datasets.yaml")
-
-
-def test_an_unknown_dataset_is_answered_with_the_known_ones():
-    with pytest.raises(
-        InputError,
-        match="dataset 'isbi' is not among isbi2012, dic-hela, phc-u373, phantom-em, phantom-cells",
-    ):
-        find_dataset(read_catalog(CATALOG), "isbi")

@@ -28,13 +28,13 @@ from unetcore.data.annotated import (
 from unetcore.data.io import check_pair, read_labels, write_stack
 from unetcore.errors import InputError
 from unetcore.recipes import FAST, weight_maps
+from unetcore.script import BAD_INPUT
 
 # Modules that need torch, which takes more than a second to import, are imported where needed.
 
 logger = logging.getLogger("unetcore.cli")  # also where the module itself is the program
 
-BAD_INPUT = 2  # exit codes
-INTERRUPTED = 130
+INTERRUPTED = 130  # exit code
 USERS_OS_ERRORS = (  # of outputs that cannot be written
     errno.EACCES,
     errno.EEXIST,

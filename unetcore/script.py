@@ -13,7 +13,7 @@ from unetcore.errors import InputError
 
 logger = logging.getLogger(__name__)
 
-BAD_INPUT = 2  # exit code
+BAD_INPUT = 2  # exit code of scripts and of the command line
 
 
 def run(main: Callable, smk=None, argv: list[str] | None = None):

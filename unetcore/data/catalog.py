@@ -76,27 +76,6 @@ def read_catalog(path: Path) -> dict[str, Dataset]:
     return {name: _dataset(name, entry, path) for name, entry in entries.items()}
 
 
-def find_dataset(catalog: Mapping[str, Dataset], name: str) -> Dataset:
-    """Dataset of that name.
-
-    Parameters
-    ----------
-    catalog : datasets by name, from `read_catalog`.
-    name : name of a dataset.
-
-    Returns
-    -------
-    Dataset
-
-    Raises
-    ------
-    InputError : there is none; the message names those there are.
-    """
-    if name not in catalog:
-        raise InputError(f"dataset {name!r} is not among {', '.join(catalog)}")
-    return catalog[name]
-
-
 def _dataset(name: str, entry: object, path: Path) -> Dataset:
     """One entry of the catalogue, with nothing unknown and nothing left out."""
     if not isinstance(entry, dict):

@@ -151,13 +151,13 @@ def split_frames(
         test = [frame for frame in frames if frame.split == "test"]
     else:
         test = _tested_frames(frames, scheme)[fold]
-    training = [frame for frame in _learnable(frames) if frame not in test and not frame.partial]
+    training = [frame for frame in _labelled(frames) if frame not in test and not frame.partial]
     if not training:
         raise InputError(f"fold {fold!r}: no fully labelled frame is left to train on")
     return training, test
 
 
-def _learnable(frames: Sequence[Frame]) -> list[Frame]:
+def _labelled(frames: Sequence[Frame]) -> list[Frame]:
     return [frame for frame in frames if frame.split == "train" and frame.labelled]
 
 
@@ -165,7 +165,7 @@ def _tested_frames(
     frames: Sequence[Frame], scheme: Mapping[str, int | str]
 ) -> dict[str, list[Frame]]:
     """Test frames of every fold of a scheme, by the fold's name."""
-    labelled = _learnable(frames)
+    labelled = _labelled(frames)
     match dict(scheme):
         case {"blocks": int(n), **rest} if not rest:
             return _blocks(labelled, n)
