@@ -44,6 +44,9 @@ _FACTS = {
     "threads": "{} thread(s)",
     "torch": "torch {}",
     "code": "code {}",
+    "grey_level": "above grey level {}",
+    "prediction_code": "predicted by code {}",
+    "prediction_precision": "predicted in {}",
     "evaluation_code": "evaluated by code {}",
 }
 

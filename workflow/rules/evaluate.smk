@@ -8,7 +8,8 @@ rule evaluate:
         frames=experiment_input("frames.csv"),
         probability=f"{PREDICTION}/probability.tif",
         segmentation=segmentation_if_cells,
-        provenance=training_provenance,
+        training=training_provenance,
+        prediction=f"{PREDICTION}/prediction.json",
     output:
         metrics=f"{PREDICTION}/metrics.json",
     log:

@@ -9,6 +9,7 @@ rule predict:
         model="results/runs/{experiment}/fold-{fold}/seed-{seed}/model.safetensors",
     output:
         probability="results/predictions/{experiment}/fold-{fold}/seed-{seed}/u-net{averaging}/probability.tif",
+        provenance="results/predictions/{experiment}/fold-{fold}/seed-{seed}/u-net{averaging}/prediction.json",
     log:
         "logs/predict/{experiment}/fold-{fold}/seed-{seed}/u-net{averaging}.log",
     benchmark:
@@ -37,6 +38,7 @@ rule best_threshold:
         frames=experiment_input("frames.csv"),
     output:
         probability="results/predictions/{experiment}/fold-{fold}/best-threshold/probability.tif",
+        provenance="results/predictions/{experiment}/fold-{fold}/best-threshold/prediction.json",
     log:
         "logs/best_threshold/{experiment}/fold-{fold}.log",
     benchmark:

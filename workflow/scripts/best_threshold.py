@@ -1,5 +1,6 @@
 """Best threshold on the grey values of the test frames of a fold."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -20,10 +21,12 @@ def main(
     labels: Path,
     frames: Path,
     probability: Path,
+    provenance: Path,
     *,
     split: dict,
     fold: str,
     cells: bool,
+    code: str = "",
 ) -> None:
     _, tested = split_frames(read_frames(frames), split, fold)
     index = [frame.index for frame in tested]
@@ -32,6 +35,7 @@ def main(
     best_level = best_level_for_cells if cells else best_level_for_membranes
     level = best_level(grey[complete], read_labels(labels)[index][complete])
     write_stack(probability, threshold_probability(grey, level))
+    provenance.write_text(json.dumps({"grey_level": round(level, 4), "prediction_code": code}))
     logger.info("%s: %d frames above grey level %.3f", probability, len(tested), level)
 
 

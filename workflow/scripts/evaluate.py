@@ -17,7 +17,8 @@ def main(
     frames: Path,
     probability: Path,
     segmentation: Path | None,
-    provenance: Path | None,
+    training: Path | None,
+    prediction: Path,
     metrics: Path,
     *,
     experiment: str,
@@ -38,17 +39,18 @@ def main(
         segmentation=read_labels(segmentation) if segmentation else None,
         complete=[not frame.partial for frame in tested],
     )
-    training = json.loads(provenance.read_text()) if provenance else {}
+    trained = json.loads(training.read_text()) if training else {}
+    predicted = json.loads(prediction.read_text())
     result = {
         "experiment": experiment,
         "dataset": dataset,
         "fold": fold,
         "method": method.rsplit("/", 1)[-1],
-        "seed": training.get("seed"),
+        "seed": trained.get("seed"),
         "measured_on": f"{title}: {measured_on(all_frames, split, fold)}",
         "frames": [frame.id for frame in tested],
         "metrics": values,
-        "provenance": training | {"evaluation_code": code},
+        "provenance": trained | predicted | {"evaluation_code": code},
     }
     metrics.write_text(json.dumps(result, indent=1))
     logger.info("%s: %s", metrics, {name: round(v["value"], 6) for name, v in values.items()})

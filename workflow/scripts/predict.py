@@ -1,6 +1,8 @@
 """Probability maps of the test frames of a fold."""
 
+import json
 import logging
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,9 @@ from unetcore.data.frames import read_frames, split_frames
 from unetcore.data.intensity import normalise
 from unetcore.data.io import read_images, to_unit_range, write_stack
 from unetcore.predict import Predictor, predict_probability
+from unetcore.provenance import hardware
 from unetcore.script import run
+from unetcore.train import gpu_name, resolve_precision
 
 logger = logging.getLogger(__name__)
 
@@ -21,11 +25,13 @@ def main(
     frames: Path,
     model: Path,
     probability: Path,
+    provenance: Path,
     *,
     split: dict,
     fold: str,
     averaging: str,
     prediction: dict,
+    code: str = "",
     threads: int = 1,
 ) -> None:
     torch.set_num_threads(threads)
@@ -34,13 +40,20 @@ def main(
     _, tested = split_frames(read_frames(frames), split, fold)
     grey = to_unit_range(read_images(images)[[frame.index for frame in tested]], images)
     slices = normalise(grey, description["training"]["normalisation"])
-    maps = []
+    started, maps = time.perf_counter(), []
     for frame, image in zip(tested, slices, strict=True):
         maps.append(
             predict_probability(image, predictor, averaging=averaging, tile=prediction["tile"])
         )
         logger.info("%s: %.1f %% cell interior", frame.id, 100 * (maps[-1] > 0.5).mean())
     write_stack(probability, np.stack(maps))
+    record = {
+        "prediction_code": code,
+        "prediction_precision": resolve_precision(prediction["precision"]),
+        "prediction_hardware": hardware(gpu_name()),
+        "seconds_per_frame": round((time.perf_counter() - started) / len(tested), 2),
+    }
+    provenance.write_text(json.dumps(record))
 
 
 if __name__ == "__main__":
