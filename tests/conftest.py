@@ -23,3 +23,13 @@ def root_logger():
         handler.close()
     logger.handlers[:] = handlers
     logger.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def package_logging():
+    """Give back the package's logger as it was: the command line and scripts configure it."""
+    package = logging.getLogger("unetcore")
+    level, handlers = package.level, package.handlers[:]
+    yield
+    package.setLevel(level)
+    package.handlers[:] = handlers
