@@ -27,9 +27,8 @@ def root_logger():
 
 @pytest.fixture(autouse=True)
 def package_logging():
-    """Give back the package's logger as it was: the command line and scripts configure it."""
-    package = logging.getLogger("unetcore")
-    level, handlers = package.level, package.handlers[:]
+    """Leave the package's logger unconfigured: the command line gives it a handler and a level."""
     yield
-    package.setLevel(level)
-    package.handlers[:] = handlers
+    package = logging.getLogger("unetcore")
+    package.handlers.clear()
+    package.setLevel(logging.NOTSET)
