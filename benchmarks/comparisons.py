@@ -9,7 +9,7 @@ import torch
 from benchmarks import peers
 from benchmarks.timing import Row, compare, ratio_row
 from unetcore import geometry
-from unetcore.augment import TileSample, coordinates, elastic_basis, resample
+from unetcore.augment import TileDraw, coordinates, elastic_basis, resample
 from unetcore.data.phantom_em import draw_sections
 from unetcore.metrics import rand_error
 from unetcore.model import UNet, initialise
@@ -105,7 +105,7 @@ def elastic() -> list[Row]:
     vectors = rng.normal(0, DISPLACEMENT_STD, (2, GRID, GRID))
     image, classes, weights = rng.random((3, size, size), dtype=np.float32)
     centre = ((size - 1) / 2,) * 2
-    sample = TileSample(0, centre, 0.0, False, vectors, grey_shift=0.0, grey_scale=1.0)
+    sample = TileDraw(0, centre, 0.0, False, vectors, grey_shift=0.0, grey_scale=1.0)
     basis = torch.as_tensor(elastic_basis(size, GRID, "bicubic"), dtype=torch.float32)
     tensors = [torch.as_tensor(array)[None] for array in (image, classes, weights)]
 

@@ -10,10 +10,10 @@ from scipy import ndimage, stats
 from unetcore.augment import (
     AugmentConfig,
     TileAugmenter,
-    TileSample,
+    TileDraw,
     change_grey_values,
     coordinates,
-    draw_sample,
+    draw_tile,
     elastic_basis,
     resample,
 )
@@ -31,7 +31,7 @@ PAPER = AugmentConfig(
 
 def sample(**changes):
     """Sample that changes nothing but what is named."""
-    still = TileSample(
+    still = TileDraw(
         index=0, centre=(0.0, 0.0), angle=0.0, mirrored=False, vectors=np.zeros((2, 3, 3)),
         grey_shift=0.0, grey_scale=1.0,
     )  # fmt: skip
@@ -55,7 +55,7 @@ def cut(augmenter, monkeypatch, chosen):
 
 def draws(config, n=4000, n_slices=5, shape=(60, 90)):
     rng = np.random.default_rng(7)
-    return [draw_sample(rng, n_slices, shape, config) for _ in range(n)]
+    return [draw_tile(rng, n_slices, shape, config) for _ in range(n)]
 
 
 def test_draws_follow_their_distributions():

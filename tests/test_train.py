@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unetcore import train as module
-from unetcore.augment import AugmentConfig, draw_sample
+from unetcore.augment import AugmentConfig, draw_tile
 from unetcore.errors import InputError
 from unetcore.train import (
     NetworkConfig,
@@ -227,7 +227,7 @@ def test_nan_stops_the_training_and_names_the_first_step_and_its_tile(log_every,
     data = random_data()
     data.images[1] = np.nan  # every tile of slice 1 is NaN, and all weights are after it
     tiles = [
-        draw_sample(np.random.default_rng([seed, step]), 3, (40, 48), AUGMENTATION)
+        draw_tile(np.random.default_rng([seed, step]), 3, (40, 48), AUGMENTATION)
         for step in range(10)
     ]
     step = next(step for step, tile in enumerate(tiles) if tile.index == 1)
@@ -239,6 +239,15 @@ def test_nan_stops_the_training_and_names_the_first_step_and_its_tile(log_every,
     training = dataclasses.replace(PAPER, log_every=log_every)
     with pytest.raises(FloatingPointError, match=message):
         start(data, training=training, seed=seed)
+
+
+def test_the_state_of_a_training_that_is_nan_is_not_kept(tmp_path):
+    data = random_data()
+    data.images[:] = np.nan
+    training = dataclasses.replace(PAPER, log_every=10, checkpoint_every=2)
+    with pytest.raises(FloatingPointError, match="loss is nan at step 0"):
+        start(data, training=training, state_path=tmp_path / "run.pt")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_diverging_training_stops():

@@ -46,7 +46,7 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
-class TileSample:
+class TileDraw:
     """The random numbers of one training tile.
 
     Attributes
@@ -68,16 +68,16 @@ class TileSample:
     grey_scale: float
 
 
-def draw_sample(
+def draw_tile(
     rng: np.random.Generator, n_slices: int, shape: tuple[int, int], config: AugmentConfig
-) -> TileSample:
+) -> TileDraw:
     """Draw the random numbers of one tile.
 
     The centre is uniform over the slice of `shape` (H, W), so that every pixel is equally often
     in the middle of a tile; this is the "shift" of the paper.
     """
     height, width = shape
-    return TileSample(
+    return TileDraw(
         index=int(rng.integers(n_slices)),
         centre=(rng.uniform(0, height - 1), rng.uniform(0, width - 1)),
         angle=np.deg2rad(rng.uniform(-config.rotation, config.rotation)),
@@ -118,12 +118,12 @@ def _cubic_bspline(positions: np.ndarray, grid: int) -> np.ndarray:
     return weights
 
 
-def coordinates(sample: TileSample, size: int, basis: torch.Tensor) -> torch.Tensor:
+def coordinates(drawn: TileDraw, size: int, basis: torch.Tensor) -> torch.Tensor:
     """Position on the slice of every pixel of an input tile.
 
     Parameters
     ----------
-    sample : random numbers of the tile.
+    drawn : random numbers of the tile.
     size : side of the input tile in px.
     basis : (size, grid) float32 tensor of `elastic_basis`.
 
@@ -131,15 +131,15 @@ def coordinates(sample: TileSample, size: int, basis: torch.Tensor) -> torch.Ten
     -------
     (size, size, 2) float32 tensor of (row, column) in px, on the device of `basis`.
     """
-    vectors = torch.as_tensor(sample.vectors, dtype=torch.float32, device=basis.device)
+    vectors = torch.as_tensor(drawn.vectors, dtype=torch.float32, device=basis.device)
     displacement = basis @ vectors @ basis.T  # (2, size, size)
     axis = torch.arange(size, dtype=torch.float32, device=basis.device) - (size - 1) / 2
-    cos, sin = float(np.cos(sample.angle)), float(np.sin(sample.angle))
+    cos, sin = float(np.cos(drawn.angle)), float(np.sin(drawn.angle))
     y = axis[:, None] + displacement[0]
     x = axis[None, :] + displacement[1]
-    x = -x if sample.mirrored else x
-    row = cos * y + sin * x + sample.centre[0]
-    column = -sin * y + cos * x + sample.centre[1]
+    x = -x if drawn.mirrored else x
+    row = cos * y + sin * x + drawn.centre[0]
+    column = -sin * y + cos * x + drawn.centre[1]
     return torch.stack((row, column), dim=-1)
 
 
@@ -163,10 +163,10 @@ def resample(image: torch.Tensor, coords: torch.Tensor, mode: str) -> torch.Tens
     return sampled[0]
 
 
-def change_grey_values(image: torch.Tensor, sample: TileSample) -> torch.Tensor:
-    """Change brightness and contrast of a tile as the sample says."""
+def change_grey_values(image: torch.Tensor, drawn: TileDraw) -> torch.Tensor:
+    """Change brightness and contrast of a tile as drawn."""
     mean = image.mean()
-    return (image - mean) * sample.grey_scale + mean + sample.grey_shift
+    return (image - mean) * drawn.grey_scale + mean + drawn.grey_shift
 
 
 class TileAugmenter:
@@ -188,9 +188,9 @@ class TileAugmenter:
         basis = elastic_basis(input_size, config.grid, config.kernel)
         self.basis = torch.as_tensor(basis, dtype=torch.float32, device=images.device)
 
-    def draw(self, rng: np.random.Generator) -> TileSample:
+    def draw(self, rng: np.random.Generator) -> TileDraw:
         """Draw the random numbers of a tile."""
-        return draw_sample(rng, len(self.images), self.images.shape[-2:], self.config)
+        return draw_tile(rng, len(self.images), self.images.shape[-2:], self.config)
 
     def __call__(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Draw and cut one tile.
@@ -201,10 +201,10 @@ class TileAugmenter:
         classes : (1, out, out) int64 tensor, out = size - 2 halo.
         weights : (1, out, out) float32 tensor.
         """
-        sample = self.draw(rng)
-        coords = coordinates(sample, self.input_size, self.basis)
+        drawn = self.draw(rng)
+        coords = coordinates(drawn, self.input_size, self.basis)
         inner = coords[self.halo : -self.halo, self.halo : -self.halo]
-        image = resample(self.images[sample.index], coords, "bicubic")
-        classes = resample(self.classes[sample.index], inner, "nearest")
-        weights = resample(self.weights[sample.index], inner, "bilinear")
-        return change_grey_values(image, sample)[None], classes.long(), weights
+        image = resample(self.images[drawn.index], coords, "bicubic")
+        classes = resample(self.classes[drawn.index], inner, "nearest")
+        weights = resample(self.weights[drawn.index], inner, "bilinear")
+        return change_grey_values(image, drawn)[None], classes.long(), weights

@@ -189,7 +189,8 @@ class _Training:
         self.autocast = autocast(training.precision, self.device)
         self.losses = []  # since the last row of the history
         self.identity = repr((network, augmentation, training, seed, code, data.checksum()))
-        self.step, self.seconds, self.history = 0, 0.0, []
+        self.step, self.history = 0, []
+        self.started = time.perf_counter()
 
     def _make_augmenter(self, data, augmentation):
         halo = geometry.halo(self.model.depth)
@@ -203,26 +204,31 @@ class _Training:
 
     def run(self, report):
         self._resume()
-        started = time.perf_counter() - self.seconds
         while self.step < self.config.steps:
             self.losses.append(self._update())
             self.step += 1
             if self.step % self.config.log_every == 0 or self.step == self.config.steps:
-                report(self._log(time.perf_counter() - started))
+                report(self._log())
             if self.step % self.config.checkpoint_every == 0:
                 self._save()
         return self.model.cpu().eval(), self.history
 
-    def _log(self, seconds):
+    def _seconds(self):
+        """Seconds of training so far, earlier runs included."""
+        return time.perf_counter() - self.started
+
+    def _log(self):
         """Close one row of the history."""
+        loss, seconds = self._mean_loss(), self._seconds()  # waits for the device
+        last_row = self.history[-1].seconds if self.history else 0.0
         row = Progress(
             step=self.step,
-            loss=self._mean_loss(),
+            loss=loss,
             learning_rate=learning_rate(self.step - 1, self.config),
-            tiles_per_second=len(self.losses) / (seconds - self.seconds),
+            tiles_per_second=len(self.losses) / (seconds - last_row),
             seconds=seconds,
         )
-        self.seconds, self.losses = seconds, []
+        self.losses = []
         self.history.append(row)
         return row
 
@@ -264,6 +270,8 @@ class _Training:
     def _save(self):
         if self.state_path is None:
             return
+        if self.losses:
+            self._mean_loss()  # a state is kept only of a training that is well
         save_state(
             self.state_path,
             {
@@ -271,7 +279,7 @@ class _Training:
                 "model": self.model.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "step": self.step,
-                "seconds": self.seconds,
+                "seconds": self._seconds(),
                 "losses": self.losses,
                 "history": [asdict(row) for row in self.history],
             },
@@ -286,7 +294,8 @@ class _Training:
             return
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step = state["step"]
+        self.started = time.perf_counter() - state["seconds"]
         self.losses = [loss.to(self.device) for loss in state["losses"]]
         self.history = [Progress(**row) for row in state["history"]]
         logger.info("continuing at step %d of %d", self.step, self.config.steps)
