@@ -214,7 +214,7 @@ def test_same_command_continues_an_interrupted_training(data, tmp_path, small_re
             raise KeyboardInterrupt
         return f"step {row.step}"
 
-    monkeypatch.setattr(cli, "LINE_SECONDS", -1)
+    monkeypatch.setattr("unetcore.terminal.LINE_SECONDS", -1)
     words = train_words(data, tmp_path / "run", steps=7)
     with monkeypatch.context() as patched:
         patched.setattr("unetcore.train.progress_line", interrupt)

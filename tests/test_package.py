@@ -34,7 +34,7 @@ ROOMS = (
     {"claims"},
     {"export"},
     {"provenance", "script"},
-    {"recipes", "runs"},
+    {"recipes", "runs", "terminal"},
     {"cli"},
 )
 WITHOUT_TORCH = (

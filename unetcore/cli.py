@@ -3,11 +3,7 @@
 import errno
 import json
 import logging
-import shlex
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,7 +14,6 @@ from typer.core import TyperGroup
 
 from unetcore import __version__
 from unetcore.data.annotated import (
-    AnnotatedImages,
     check_labels,
     kind_of,
     read_annotated,
@@ -29,6 +24,7 @@ from unetcore.data.io import check_pair, read_labels, write_stack
 from unetcore.errors import InputError
 from unetcore.recipes import FAST, weight_maps
 from unetcore.script import BAD_INPUT
+from unetcore.terminal import command, count, duration, metrics_table, progress, show_annotated
 
 # Modules that need torch, which takes more than a second to import, are imported where needed.
 
@@ -43,8 +39,6 @@ USERS_OS_ERRORS = (  # of outputs that cannot be written
     errno.ENOTDIR,
     errno.EROFS,
 )
-LINE_SECONDS = 10  # between two lines of progress where there is no terminal
-HIGHER_IS_BETTER = ("v_rand", "v_info", "seg", "iou")
 
 LabelKind = Literal["mask", "instances"]
 Averaging = Literal["none", "rot7", "d4", "mirror4"]
@@ -152,9 +146,9 @@ def validate(
     images: ImagesArgument, labels: LabelsArgument, labels_are: LabelsAreOption = None
 ) -> None:
     """Check images and labels before training."""
-    _show_annotated(images, labels, read_annotated(images, labels, labels_are), guessed=labels_are)
+    show_annotated(images, labels, read_annotated(images, labels, labels_are), guessed=labels_are)
     typer.echo("\nReady. Train a network on them by:")
-    typer.echo(f"  {_command('train', images, labels, '-o', 'run')}")
+    typer.echo(f"  {command('train', images, labels, '-o', 'run')}")
 
 
 @app.command(
@@ -190,14 +184,14 @@ def train(
     from unetcore.runs import Run
 
     annotated = read_annotated(images, labels, labels_are)
-    _show_annotated(images, labels, annotated, guessed=labels_are)
+    show_annotated(images, labels, annotated, guessed=labels_are)
     run = Run(out, annotated, FAST.changed(steps=steps, width=width), seed)
     if run.is_finished:
         typer.echo(f"\n{run.folder.model} is this very training, complete: nothing to do.")
     else:
         _train(run, steps)
     typer.echo("\nPredict other images by:")
-    typer.echo(f"  {_command('predict', out, 'IMAGE.tif', '-o', 'probability.tif')}")
+    typer.echo(f"  {command('predict', out, 'IMAGE.tif', '-o', 'probability.tif')}")
 
 
 @app.command(
@@ -250,12 +244,12 @@ def predict(
     ]
     write_stack(out, np.stack(maps))
     share = 100 * np.mean([page > FAST.postprocessing["threshold"] for page in maps])
-    typer.echo(f"{out}: {_count(len(maps), 'image')}, {share:.1f} % cell interior")
+    typer.echo(f"{out}: {count(len(maps), 'image')}, {share:.1f} % cell interior")
     if segmentation:
         settings = FAST.postprocessing | {"smallest_object": smallest_object}
         cells = np.stack([instances(page, **settings) for page in maps])
         write_stack(segmentation, cells)
-        typer.echo(f"{segmentation}: {_count(int(cells.max(axis=(1, 2)).sum()), 'cell')}")
+        typer.echo(f"{segmentation}: {count(int(cells.max(axis=(1, 2)).sum()), 'cell')}")
 
 
 @app.command(
@@ -296,7 +290,7 @@ def evaluate(
         values = evaluate(OF_CELLS, reference, None, segmentation=found)
     else:
         values = evaluate(OF_MEMBRANES, reference, found)
-    typer.echo(json.dumps(values, indent=1) if as_json else _metrics_table(values))
+    typer.echo(json.dumps(values, indent=1) if as_json else metrics_table(values))
 
 
 @app.command(
@@ -328,7 +322,7 @@ def weights(
     check_labels(stack, kind, name=labels)
     _, maps = weight_maps(stack, kind, w0=w0, sigma=sigma, gap=gap)
     write_stack(out, maps)
-    pages = _count(len(maps), "weight map")
+    pages = count(len(maps), "weight map")
     typer.echo(f"{out}: {pages} of {kind}, weights {maps.min():.2f} to {maps.max():.2f}")
 
 
@@ -356,11 +350,11 @@ def _train(run, steps: int) -> None:
     done = run.folder.steps_done()
     seconds = run.seconds_per_step()
     width = run.network.width
-    left = _duration(seconds * (steps - done))
+    left = duration(seconds * (steps - done))
     start = f"the {steps - done:,} left of {steps:,}" if done else f"{steps:,}"
     typer.echo(f"\nRecipe {FAST.name}, width {width}: {start} steps take about {left} here.")
     try:
-        with _progress(steps, done) as report:
+        with progress(steps, done) as report:
             history = run.train(report)
     except KeyboardInterrupt:
         every = run.training.checkpoint_every
@@ -370,105 +364,7 @@ def _train(run, steps: int) -> None:
         )
         raise typer.Exit(INTERRUPTED) from None
     last = history[-1]
-    typer.echo(f"{run.folder.model}: loss {last.loss:.4f} after {_duration(last.seconds)}")
-
-
-@contextmanager
-def _progress(steps: int, done: int) -> Iterator:
-    """Give the function that shows progress: a bar on a terminal, else a line now and then."""
-    from unetcore.train import progress_line
-
-    if not sys.stderr.isatty():
-        last = time.monotonic()
-
-        def log(row):
-            nonlocal last
-            if row.step == steps or time.monotonic() - last > LINE_SECONDS:
-                last = time.monotonic()
-                logger.info("%s", progress_line(row, steps))
-
-        yield log
-        return
-    layout = "{percentage:3.0f} % |{bar}| {n}/{total} steps, {remaining} left{postfix}"
-    with tqdm(total=steps, initial=done, bar_format=layout, dynamic_ncols=True) as bar:
-
-        def show(row):
-            bar.set_postfix_str(
-                f"loss {row.loss:.3f}, rate {row.learning_rate:.0e}, "
-                f"{row.tiles_per_second:.1f} tiles/s",
-                refresh=False,
-            )
-            bar.update(row.step - bar.n)
-
-        yield show
-
-
-def _show_annotated(
-    images: Path, labels: Path, annotated: AnnotatedImages, guessed: str | None
-) -> None:
-    """Print what was found."""
-    grey, ids, kind = annotated.images, annotated.labels, annotated.kind
-    values = np.unique(ids)
-    interior = 100 * np.mean(ids > 0)
-    empty = int((ids.max(axis=(1, 2)) == 0).sum())
-    said = "" if guessed else "; --labels-are says otherwise"
-    if kind == "mask":
-        what = f"a mask of {values[0]} and {values[1]}"
-    else:
-        what = f"instances, {len(values) - (values[0] == 0)} different numbers"
-    rows = [
-        ("images", str(images), f"{_count(len(grey), 'image')} of {_size(grey)} px"),
-        ("", "", f"grey values {grey.min():.2f} to {grey.max():.2f} (0 black, 1 white)"),
-        ("labels", str(labels), f"{what}{said}"),
-        ("", "", f"{interior:.1f} % cell interior"),
-    ]
-    if empty:
-        rows.append(("", "", f"{_count(empty, 'image')} without a cell: background is taught"))
-    _print_table(rows)
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
-
-
-def _metrics_table(values: dict) -> str:
-    """One line for each metric, with its best threshold and which way is better."""
-    lines = []
-    for name, result in values.items():
-        best = "1 is best" if name in HIGHER_IS_BETTER else "0 is best"
-        at = f"threshold {result['threshold']:.2f}" if "threshold" in result else ""
-        lines.append(f"{name:14}{result['value']:10.6f}   {best}   {at}".rstrip())
-    return "\n".join(lines)
-
-
-def _command(*words: object) -> str:
-    return shlex.join(["unet", *map(str, words)])
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
-
-
-def _size(stack: np.ndarray) -> str:
-    return " x ".join(map(str, stack.shape[-2:]))
-
-
-def _duration(seconds: float) -> str:
-    """Length of time in the unit that suits it.
-
-    Examples
-    --------
-    >>> _duration(3.2), _duration(100), _duration(1500), _duration(9000)
-    ('3 s', '100 s', '25 min', '2.5 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
+    typer.echo(f"{run.folder.model}: loss {last.loss:.4f} after {duration(last.seconds)}")
 
 
 def main() -> None:

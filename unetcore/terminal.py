@@ -1,0 +1,122 @@
+"""What the command line shows people: tables, sizes, times, progress."""
+
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import typer
+from tqdm import tqdm
+
+from unetcore.data.annotated import AnnotatedImages
+
+logger = logging.getLogger(__name__)
+
+LINE_SECONDS = 10  # between two lines of progress where there is no terminal
+HIGHER_IS_BETTER = ("v_rand", "v_info", "seg", "iou")
+
+
+@contextmanager
+def progress(steps: int, done: int) -> Iterator:
+    """Give the function that shows progress: a bar on a terminal, else a line now and then."""
+    from unetcore.train import progress_line
+
+    if not sys.stderr.isatty():
+        last = time.monotonic()
+
+        def log(row):
+            nonlocal last
+            if row.step == steps or time.monotonic() - last > LINE_SECONDS:
+                last = time.monotonic()
+                logger.info("%s", progress_line(row, steps))
+
+        yield log
+        return
+    layout = "{percentage:3.0f} % |{bar}| {n}/{total} steps, {remaining} left{postfix}"
+    with tqdm(total=steps, initial=done, bar_format=layout, dynamic_ncols=True) as bar:
+
+        def show(row):
+            bar.set_postfix_str(
+                f"loss {row.loss:.3f}, rate {row.learning_rate:.0e}, "
+                f"{row.tiles_per_second:.1f} tiles/s",
+                refresh=False,
+            )
+            bar.update(row.step - bar.n)
+
+        yield show
+
+
+def show_annotated(
+    images: Path, labels: Path, annotated: AnnotatedImages, guessed: str | None
+) -> None:
+    """Print what was found."""
+    grey, ids, kind = annotated.images, annotated.labels, annotated.kind
+    values = np.unique(ids)
+    interior = 100 * np.mean(ids > 0)
+    empty = int((ids.max(axis=(1, 2)) == 0).sum())
+    said = "" if guessed else "; --labels-are says otherwise"
+    if kind == "mask":
+        what = f"a mask of {values[0]} and {values[1]}"
+    else:
+        what = f"instances, {len(values) - (values[0] == 0)} different numbers"
+    rows = [
+        ("images", str(images), f"{count(len(grey), 'image')} of {size_of(grey)} px"),
+        ("", "", f"grey values {grey.min():.2f} to {grey.max():.2f} (0 black, 1 white)"),
+        ("labels", str(labels), f"{what}{said}"),
+        ("", "", f"{interior:.1f} % cell interior"),
+    ]
+    if empty:
+        rows.append(("", "", f"{count(empty, 'image')} without a cell: background is taught"))
+    print_table(rows)
+
+
+def print_table(rows: list[tuple[str, ...]]) -> None:
+    """Print rows of cells with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
+
+
+def metrics_table(values: dict) -> str:
+    """One line for each metric, with its best threshold and which way is better."""
+    lines = []
+    for name, result in values.items():
+        best = "1 is best" if name in HIGHER_IS_BETTER else "0 is best"
+        at = f"threshold {result['threshold']:.2f}" if "threshold" in result else ""
+        lines.append(f"{name:14}{result['value']:10.6f}   {best}   {at}".rstrip())
+    return "\n".join(lines)
+
+
+def command(*words: object) -> str:
+    """Spell a call of `unet`, quoted as a shell needs it."""
+    return shlex.join(["unet", *map(str, words)])
+
+
+def count(n: int, what: str) -> str:
+    """Count things, as in "1 image" and "2 images"."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def size_of(stack: np.ndarray) -> str:
+    """Height and width of a stack's pages, as in "512 x 696"."""
+    return " x ".join(map(str, stack.shape[-2:]))
+
+
+def duration(seconds: float) -> str:
+    """Length of time in the unit that suits it.
+
+    Examples
+    --------
+    >>> duration(3.2), duration(100), duration(1500), duration(9000)
+    ('3 s', '100 s', '25 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
