@@ -245,6 +245,17 @@ def test_changed_code_reruns_what_depends_on_it_and_a_comment_nothing(smoke):
 
 
 @pytest.mark.slow
+def test_official_test_slices_are_evaluated_beside_the_folds_where_they_have_labels(smoke):
+    (smoke / "folds.yaml").write_text(yaml.safe_dump({"experiments": {"demo": {"folds": ["0"]}}}))
+    result = snakemake(smoke, "demo", "-n", "--configfile", "smoke.yaml", "folds.yaml")
+    assert result.returncode == 0, result.stdout[-3000:]
+    planned = [line for line in result.stdout.splitlines() if line.strip().startswith("input:")]
+    (table,) = [line for line in planned if "results/predictions/demo/" in line and "paper" in line]
+    for fold in ("0", "official"):
+        assert f"results/predictions/demo/fold-{fold}/seed-1/u-net/metrics.json" in table
+
+
+@pytest.mark.slow
 def test_report_builds_with_tables_and_figures(smoke):
     result = snakemake(smoke, "--configfile", "smoke.yaml", "--report", "report.html")
     assert result.returncode == 0, result.stdout[-3000:]
