@@ -131,7 +131,9 @@ def test_right_pixels_pass_and_unknown_ones_are_logged(tmp_path, slices, caplog)
 def test_digests_of_labels_cover_the_labelled_frames(tmp_path, movies):
     archive = zipped(tmp_path / "cells.zip", movies)
     gold = movies["cells/01_GT/SEG/man_seg001.tif"]
-    written(tmp_path, archive, "ctc", pixels={"labels/01": sha256(gold)})
+    _, labels, frames = written(tmp_path, archive, "ctc", pixels={"labels/01": sha256(gold)})
+    (page,) = [f.index for f in frames if f.labelled and f.sequence == "01"]
+    np.testing.assert_array_equal(labels[page], gold[0])
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_downloaded_data_state_their_terms_and_citation():
 
 
 def test_the_schema_accepts_the_catalogue(entries, validator):
-    validator.validate(entries)
+    assert list(validator.iter_errors(entries)) == []
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,9 @@ def test_recipe_has_the_sections_of_the_configuration():
 
 
 def test_recipe_is_accepted_by_what_it_is_for():
-    NetworkConfig(**FAST.network)
-    AugmentConfig(**FAST.augmentation)
-    TrainConfig(**FAST.training)
+    assert asdict(NetworkConfig(**FAST.network)) == FAST.network
+    assert asdict(AugmentConfig(**FAST.augmentation)) == FAST.augmentation
+    assert asdict(TrainConfig(**FAST.training)) == FAST.training
 
 
 def test_recipe_cannot_be_changed_in_place():
