@@ -17,6 +17,7 @@ from unetcore.tables import (
     Measurement,
     Row,
     blocks,
+    cost_table,
     describe_provenance,
     label_notes,
     markdown,
@@ -217,7 +218,8 @@ def test_nothing_is_said_where_test_labels_are_there_or_nothing_is_to_test():
 
 def test_partial_labels_are_said():
     (note,) = label_notes({"dic-hela": [frame(0), frame(1, partial=True)]})
-    assert note.startswith("1 of the 2 labelled images of dic-hela (f-1)")
+    assert note.startswith("Of the 2 labelled images of dic-hela these")
+    assert "some cells only: f-1. They count for SEG" in note
 
 
 def test_csv_has_exactly_the_agreed_columns(tmp_path):
@@ -275,13 +277,30 @@ def test_replace_results_needs_both_marks_once():
         replace_results("<!-- results:begin -->", "new")
 
 
+def test_cost_table_has_a_line_per_experiment_with_the_mean_time():
+    record = {"width": 16, "steps": 600, "hardware": "CPU, 2 cores", "threads": 1}
+    trainings = [
+        record | {"experiment": "em", "train_seconds": 60},
+        record | {"experiment": "em", "train_seconds": 180},
+        record | {"experiment": "hela", "train_seconds": 30, "steps": 700},
+    ]
+    assert [line.split("|")[1:-1] for line in cost_table(trainings).replace(" ", "").split("\n")][
+        2:
+    ] == [
+        ["em", "2", "16", "600", "2.0", "CPU,2cores;1thread(s)each"],
+        ["hela", "1", "16", "700", "0.5", "CPU,2cores;1thread(s)each"],
+    ]
+
+
 def test_readme_section_leaves_out_the_sources_and_links_them():
     text = markdown("Title", [row(provenance="experiment em; fold 0")], [])
-    section = readme_section({"docs/results/demo.md": text, "docs/results/b.md": text})
+    pages = {"docs/results/demo.md": text, "docs/results/b.md": text}
+    section = readme_section(pages, cost="| cost |")
+    assert section.endswith("### What the trainings took\n\n| cost |")
     assert section.count("### Title") == 2
     assert section.count("Smaller is better") == 1
     assert "experiment em" not in section
-    assert section.endswith("[docs/results/b.md](docs/results/b.md).")
+    assert "[docs/results/b.md](docs/results/b.md).\n\n### What the" in section
 
 
 def test_trainings_are_named_by_their_place(tmp_path):
@@ -332,7 +351,8 @@ def test_publish_copies_and_fills_the_readme(tmp_path, results):
     table_script.main(*results, PAPER, *made, name="table1")
     run = tmp_path / "runs" / "em" / "fold-0" / "seed-0" / "run.json"
     run.parent.mkdir(parents=True)
-    run.write_text('{"code": "0123456789ab"}')
+    record = {"code": "0123456789ab", "width": 16, "steps": 9, "train_seconds": 90}
+    run.write_text(json.dumps(record | {"hardware": "CPU", "threads": 1}))
     readme = tmp_path / "README.md"
     readme.write_text(
         "# Title\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n\nLast line.\n"
@@ -342,7 +362,10 @@ def test_publish_copies_and_fills_the_readme(tmp_path, results):
     provenance = tmp_path / "docs" / "provenance.csv"
     publish.main(made[:2], [], [run], published, [], provenance, readme=readme)
     assert published[1].read_text() == made[1].read_text()
-    assert provenance.read_text() == "experiment,fold,seed,code\nem,0,0,0123456789ab\n"
+    assert provenance.read_text().splitlines() == [
+        "experiment,fold,seed,code,width,steps,train_seconds,hardware,threads",
+        "em,0,0,0123456789ab,16,9,90,CPU,1",
+    ]
     text = readme.read_text()
     assert text.startswith("# Title\n")
     assert text.endswith("Last line.\n")

@@ -23,6 +23,7 @@ from unetcore.tables.printed import Printed, read_printed
 from unetcore.tables.publish import (
     README_BEGIN,
     README_END,
+    cost_table,
     read_trainings,
     readme_section,
     replace_results,
@@ -45,6 +46,7 @@ __all__ = [
     "Printed",
     "Row",
     "blocks",
+    "cost_table",
     "describe_provenance",
     "html_page",
     "label_notes",

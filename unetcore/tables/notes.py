@@ -29,8 +29,8 @@ def label_notes(frames: Mapping[str, Sequence[Frame]]) -> list[str]:
         labelled = [frame for frame in of_dataset if frame.labelled]
         if partial := [frame.id for frame in labelled if frame.partial]:
             notes.append(
-                f"{len(partial)} of the {len(labelled)} labelled images of {dataset} "
-                f"({', '.join(partial)}) have labels of some cells only: they count for SEG, "
-                "which looks at labelled cells, not for IoU, and are never trained on."
+                f"Of the {len(labelled)} labelled images of {dataset} these have labels of some "
+                f"cells only: {', '.join(partial)}. They count for SEG, which looks at labelled "
+                "cells, not for IoU, and are never trained on."
             )
     return notes

@@ -2,12 +2,15 @@
 
 import csv
 import io
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from unetcore.errors import InputError
+from unetcore.tables.grouping import distinct, grouped
 from unetcore.tables.layout import HOW_TO_READ, PROVENANCE_HEADING
 from unetcore.tables.records import flat, read_record
+from unetcore.tables.text import markdown_table
 
 README_BEGIN = "<!-- results:begin -->"
 README_END = "<!-- results:end -->"
@@ -54,12 +57,33 @@ def write_trainings(path: Path, trainings: Sequence[Mapping[str, object]]) -> No
     Path(path).write_text(text.getvalue(), "utf-8")
 
 
-def readme_section(tables: Mapping[str, str]) -> str:
+def cost_table(trainings: Sequence[Mapping[str, object]]) -> str:
+    """What the trainings of each experiment took, as a Markdown table.
+
+    Parameters
+    ----------
+    trainings : records of `read_trainings`.
+    """
+    header = ("experiment", "trainings", "width", "steps", "minutes each", "hardware")
+    body = []
+    for experiment, group in grouped(trainings, lambda t: t["experiment"]).items():
+        minutes = [training["train_seconds"] / 60 for training in group]
+        facts = (" / ".join(distinct(t[key] for t in group)) for key in ("width", "steps"))
+        where = " / ".join(
+            distinct(f"{t['hardware']}; {t['threads']} thread(s) each" for t in group)
+        )
+        cells = (experiment, str(len(group)), *facts, f"{statistics.fmean(minutes):.1f}", where)
+        body.append(cells)
+    return markdown_table(header, body)
+
+
+def readme_section(tables: Mapping[str, str], cost: str) -> str:
     """Results as the README shows them: every table without its list of sources.
 
     Parameters
     ----------
     tables : Markdown of each table, as `markdown` makes it, by the address of the whole file.
+    cost : Markdown of `cost_table`.
 
     Returns
     -------
@@ -71,7 +95,7 @@ def readme_section(tables: Mapping[str, str]) -> str:
         lines = [f"##{line}" if line.startswith("#") else line for line in shown.splitlines()]
         link = f"Where each number comes from: [{address}]({address})."
         sections.append("\n".join(lines).strip() + "\n\n" + link)
-    return "\n\n".join(sections)
+    return "\n\n".join([*sections, "### What the trainings took", cost])
 
 
 def replace_results(readme: str, section: str, *, name: str = "README.md") -> str:

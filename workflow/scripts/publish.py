@@ -5,7 +5,13 @@ import shutil
 from pathlib import Path
 
 from unetcore.script import run
-from unetcore.tables import read_trainings, readme_section, replace_results, write_trainings
+from unetcore.tables import (
+    cost_table,
+    read_trainings,
+    readme_section,
+    replace_results,
+    write_trainings,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +29,11 @@ def main(
     copies = [*published_tables, *published_figures]
     for source, copy in zip([*tables, *figures], copies, strict=True):
         shutil.copyfile(source, copy)
-    write_trainings(provenance, read_trainings(runs))
+    trainings = read_trainings(runs)
+    write_trainings(provenance, trainings)
     shown = [path for path in published_tables if path.suffix == ".md"]
-    section = readme_section({str(path): path.read_text("utf-8") for path in shown})
+    texts = {str(path): path.read_text("utf-8") for path in shown}
+    section = readme_section(texts, cost_table(trainings))
     text = replace_results(readme.read_text("utf-8"), section, name=str(readme))
     readme.write_text(text, "utf-8")
     logger.info("%d files and the results of %s", len(copies), readme)
