@@ -29,6 +29,7 @@ from unetcore.tables import (
     replace_results,
     summarise,
     write_csv,
+    write_scores,
 )
 
 ROOT = Path(__file__).parent.parent
@@ -292,6 +293,17 @@ def test_cost_table_has_a_line_per_experiment_with_the_mean_time():
     ]
 
 
+def test_scores_have_a_line_per_prediction_and_metric(tmp_path):
+    values = {"seg": 0.25, "iou": 0.5}
+    runs = [measurement(fold="1", seed=2, values=values), measurement(seed=None, values=values)]
+    write_scores(tmp_path / "scores.csv", runs)
+    first, *lines = (tmp_path / "scores.csv").read_text().splitlines()
+    assert first == "experiment,fold,seed,method,metric,value"
+    e, m = runs[0].experiment, runs[0].method
+    assert lines[:2] == [f"{e},1,2,{m},seg,0.25", f"{e},1,2,{m},iou,0.5"]
+    assert lines[2] == f"{e},{runs[1].fold},,{m},seg,0.25"
+
+
 def test_readme_section_leaves_out_the_sources_and_links_them():
     text = markdown("Title", [row(provenance="experiment em; fold 0")], [])
     pages = {"docs/results/demo.md": text, "docs/results/b.md": text}
@@ -360,7 +372,8 @@ def test_publish_copies_and_fills_the_readme(tmp_path, results):
     published = [tmp_path / "docs" / path.name for path in made[:2]]
     published[0].parent.mkdir()
     provenance = tmp_path / "docs" / "provenance.csv"
-    publish.main(made[:2], [], [run], published, [], provenance, readme=readme)
+    scores = tmp_path / "docs" / "scores.csv"
+    publish.main(made[:2], [], [run], [], published, [], provenance, scores, readme=readme)
     assert published[1].read_text() == made[1].read_text()
     assert provenance.read_text().splitlines() == [
         "experiment,fold,seed,code,width,steps,train_seconds,hardware,threads",

@@ -133,8 +133,8 @@ def test_overlay_for_two_cores_trains_each_sequence_once_and_leaves_out_u373(wor
         ),
         (
             {"experiments": {"em": {"averaging": ["none"]}}},
-            "claim 'Averaging over seven rotated versions lowers the warping error (Sec. 4)': "
-            "experiment 'em' has no u-net+rot7",
+            "claim 'Averaging over seven rotated versions, as in Sec. 4, lowers the warping "
+            "error': experiment 'em' has no u-net+rot7",
         ),
         ({"tables": {"table1": ["emm"]}}, "unknown experiment 'emm', did you mean 'em'?"),
     ],

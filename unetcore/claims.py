@@ -75,7 +75,8 @@ class Verdict:
 _HOW_TO_READ = (
     "The effect is the mean gain of a metric over pairs of the same fold and seed, positive where "
     "the claim holds. A claim is supported if the whole interval is above 0, not supported if it "
-    "is below. Folds share training images, so the intervals are too narrow."
+    "is below. The trainings of a cross-validation share images, so its intervals are too narrow: "
+    "a bound close to 0 is weak evidence."
 )
 COLUMNS = tuple(field.name for field in fields(Verdict))
 
@@ -168,7 +169,7 @@ def markdown_text(verdicts: Sequence[Verdict], confidence: float) -> str:
     ]
     sources = [f"- {v.experiment}: {v.provenance}" for v in verdicts]
     parts = [
-        "# The paper's claims",
+        "# Claims of the paper and of its readers",
         _HOW_TO_READ,
         markdown_table(header, body),
         f"## {PROVENANCE_HEADING}",

@@ -28,6 +28,7 @@ from unetcore.tables.publish import (
     readme_section,
     replace_results,
     training_of,
+    write_scores,
     write_trainings,
 )
 from unetcore.tables.rows import COLUMNS, PRINTED, Row, merge, summarise, write_csv
@@ -61,5 +62,6 @@ __all__ = [
     "summarise",
     "training_of",
     "write_csv",
+    "write_scores",
     "write_trainings",
 ]

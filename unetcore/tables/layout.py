@@ -11,8 +11,10 @@ from unetcore.tables.rows import PRINTED, Row, plain
 PROVENANCE_HEADING = "Where each number comes from"
 HOW_TO_READ = (
     "Smaller is better where ↓ stands, larger where ↑ stands. Our numbers are mean ± standard "
-    "deviation over n predictions (folds and seeds). Numbers of different blocks were measured on "
-    "different images: compare within a block only."
+    "deviation over n predictions (folds and seeds). Blocks differ in images, measures or date: "
+    "compare within a block only. best-threshold is the grey level that is best on the very images "
+    "it is scored on, by Rand error for membranes and by IoU for cells (level 0 calls every pixel "
+    "that is not black a cell)."
 )
 
 

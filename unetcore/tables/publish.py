@@ -9,6 +9,7 @@ from pathlib import Path
 from unetcore.errors import InputError
 from unetcore.tables.grouping import distinct, grouped
 from unetcore.tables.layout import HOW_TO_READ, PROVENANCE_HEADING
+from unetcore.tables.measurements import Measurement
 from unetcore.tables.records import flat, read_record
 from unetcore.tables.text import markdown_table
 
@@ -57,6 +58,17 @@ def write_trainings(path: Path, trainings: Sequence[Mapping[str, object]]) -> No
     Path(path).write_text(text.getvalue(), "utf-8")
 
 
+def write_scores(path: Path, measurements: Sequence[Measurement]) -> None:
+    """Write the metrics of every prediction, one CSV row per number."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("experiment", "fold", "seed", "method", "metric", "value"))
+    for m in measurements:
+        place = (m.experiment, m.fold, "" if m.seed is None else m.seed, m.method)
+        writer.writerows((*place, metric, value) for metric, value in m.values.items())
+    Path(path).write_text(text.getvalue(), "utf-8")
+
+
 def cost_table(trainings: Sequence[Mapping[str, object]]) -> str:
     """What the trainings of each experiment took, as a Markdown table.
 
@@ -64,7 +76,7 @@ def cost_table(trainings: Sequence[Mapping[str, object]]) -> str:
     ----------
     trainings : records of `read_trainings`.
     """
-    header = ("experiment", "trainings", "width", "steps", "minutes each", "hardware")
+    header = ("experiment", "trainings", "width", "steps", "mean minutes", "hardware")
     body = []
     for experiment, group in grouped(trainings, lambda t: t["experiment"]).items():
         minutes = [training["train_seconds"] / 60 for training in group]

@@ -130,10 +130,19 @@ def histories(wildcards):
     return [f"{folder}/history.csv" for folder in run_folders(wildcards.experiment, "runs")]
 
 
+def published_experiments():
+    """Names of the experiments behind the published tables."""
+    return [name for table in config["publish"] for name in config["tables"][table]]
+
+
 def published_runs(wildcards):
     """Input function: run.json of every run behind the published tables."""
-    names = [name for table in config["publish"] for name in config["tables"][table]]
-    return [f"{f}/run.json" for name in names for f in run_folders(name, "runs")]
+    return [f"{f}/run.json" for name in published_experiments() for f in run_folders(name, "runs")]
+
+
+def published_metrics(wildcards):
+    """Input function: every metrics.json behind the published tables."""
+    return [path for name in published_experiments() for path in experiment_metrics(name)]
 
 
 def example_prediction(wildcards):

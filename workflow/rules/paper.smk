@@ -5,7 +5,7 @@ Makes: `results/tables`, `results/figures` and, when asked for `publish`, `docs/
 results block of the README. Pictures that show images of a challenge are never published.
 """
 
-PUBLISHED = [name for table in config["publish"] for name in config["tables"][table]]
+PUBLISHED = published_experiments()
 PUBLISHED_TABLES = expand(
     "{table}.{format}", table=[*config["publish"], "claims"], format=["csv", "md"]
 )
@@ -215,10 +215,12 @@ rule publish:
         tables=expand("results/tables/{table}", table=PUBLISHED_TABLES),
         figures=expand("results/figures/{figure}", figure=PUBLISHED_FIGURES),
         runs=published_runs,
+        metrics=published_metrics,
     output:
         published_tables=expand("docs/results/{table}", table=PUBLISHED_TABLES),
         published_figures=expand("docs/results/{figure}", figure=PUBLISHED_FIGURES),
         provenance="docs/results/provenance.csv",
+        scores="docs/results/scores.csv",
     log:
         "logs/publish.log",
     benchmark:

@@ -7,9 +7,11 @@ from pathlib import Path
 from unetcore.script import run
 from unetcore.tables import (
     cost_table,
+    read_measurement,
     read_trainings,
     readme_section,
     replace_results,
+    write_scores,
     write_trainings,
 )
 
@@ -20,9 +22,11 @@ def main(
     tables: list[Path],
     figures: list[Path],
     runs: list[Path],
+    metrics: list[Path],
     published_tables: list[Path],
     published_figures: list[Path],
     provenance: Path,
+    scores: Path,
     *,
     readme: Path,
 ) -> None:
@@ -31,6 +35,7 @@ def main(
         shutil.copyfile(source, copy)
     trainings = read_trainings(runs)
     write_trainings(provenance, trainings)
+    write_scores(scores, [read_measurement(path) for path in metrics])
     shown = [path for path in published_tables if path.suffix == ".md"]
     texts = {str(path): path.read_text("utf-8") for path in shown}
     section = readme_section(texts, cost_table(trainings))
