@@ -12,7 +12,7 @@ import pytest
 from unetcore.data.download import fetch
 from unetcore.errors import InputError
 
-CONTENT = bytes(range(256)) * 2000
+CONTENT = bytes(range(256)) * 2000 + b"PK\x05\x06" + bytes(18)  # ends as a zip archive does
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 OTHER = "0" * 64
 NAME = "cells.zip"

@@ -160,6 +160,17 @@ def test_missing_archive_says_what_to_put_where_and_leaves_nothing(workflow, tmp
     assert list((workflow / "results/archives").glob("*")) == []
 
 
+def test_truncated_archive_is_named_and_not_kept(workflow, tmp_path):
+    (tmp_path / "ISBI-2012-challenge.zip").write_bytes(b"PK\x03\x04 and no end")
+    result = snakemake(
+        workflow, "--cores", "1", "results/archives/isbi2012.zip", UNET_DATA_MIRROR=str(tmp_path)
+    )
+    assert "returned non-zero exit status 2" in result.stdout
+    log = (workflow / "logs/download/isbi2012.log").read_text().splitlines()
+    assert "ISBI-2012-challenge.zip: truncated or damaged zip archive" in log[-1]
+    assert list((workflow / "results/archives").glob("*")) == []
+
+
 def read_table(folder, name):
     with open(folder / f"results/tables/{name}.csv", newline="") as file:
         return list(csv.DictReader(file))
