@@ -361,6 +361,31 @@ def test_arrays_that_do_not_match_are_refused(changed):
         dataclasses.replace(data, **{changed: getattr(data, changed)[:, :, :-1]})
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_images_that_are_not_finite_are_refused(value):
+    data = random_data()
+    data.images[1, 39, 0] = value
+    with pytest.raises(InputError, match="image of training slice 1: holds NaN or infinite"):
+        dataclasses.replace(data)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"), [(np.nan, "nan", "nan"), (np.inf, "0", "inf"), (-1, "-1", "4")]
+)
+def test_weights_that_are_no_weights_are_refused(value, low, high):
+    data = random_data()
+    data.weights[2, 0, 47] = value
+    with pytest.raises(
+        InputError, match=rf"training slice 2: {low}.* to {high}.*, finite ones >= 0"
+    ):
+        dataclasses.replace(data)
+
+
+def test_slices_without_pixels_are_refused():
+    with pytest.raises(InputError, match=r"images of shape \(3, 0, 48\): need at least one pixel"):
+        random_data(shape=(0, 48))
+
+
 def test_checksum_sees_any_changed_value():
     reference = random_data().checksum()
     assert random_data().checksum() == reference

@@ -1,18 +1,19 @@
 """Augmentation of training tiles: shift, rotation, elastic deformation, grey values (paper 3.1).
 
-All geometry of a tile is one field of coordinates, and image, classes and weights are each
-resampled once with it: the image by bicubic, the weights by linear interpolation, the classes by
-the nearest pixel. Context outside the slice is mirrored, as in prediction. Random numbers are few
-and drawn with NumPy, so that a tile is a function of (seed, step) whatever device resamples it.
+All geometry of a tile is one field of positions, and image, classes and weights are each resampled
+once with it; `unetcore.resampling` defines how. Context outside the slice is mirrored, as in
+prediction. Random numbers are few and drawn with NumPy, so that a tile is a function of
+(seed, step) whatever device resamples it.
 """
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from unetcore.errors import InputError
+from unetcore.resampling import bspline_basis, cut_tile, prepare_slices, spline_coefficients
 
 KERNELS = ("bicubic", "bspline")
 
@@ -23,13 +24,17 @@ class AugmentConfig:
 
     Attributes
     ----------
-    rotation : largest angle in degrees, drawn uniformly in [-rotation, rotation].
+    rotation : largest angle in degrees, 0 to 180, drawn uniformly in [-rotation, rotation].
     mirror : whether half of the tiles are mirrored.
     displacement_std : std in px of the random vectors on the 3x3 grid (paper: 10).
-    grid : number of grid nodes per side (paper: 3).
+    grid : number of grid nodes per side, at least 2 (paper: 3).
     kernel : "bicubic", which passes through the vectors, or "bspline", which smooths them.
     grey_shift : largest change of the grey level, in the unit of the image.
-    grey_scale : largest relative change of the contrast.
+    grey_scale : largest relative change of the contrast, at least 0 and below 1.
+
+    Raises
+    ------
+    InputError : a value outside these bounds.
     """
 
     rotation: float
@@ -41,8 +46,20 @@ class AugmentConfig:
     grey_scale: float
 
     def __post_init__(self):
-        if self.kernel not in KERNELS:
-            raise InputError(f"elastic kernel {self.kernel!r}: need one of {', '.join(KERNELS)}")
+        for name, holds, rule in (
+            ("rotation", 0 <= self.rotation <= 180, "a number of degrees from 0 to 180"),
+            (
+                "displacement_std",
+                0 <= self.displacement_std < np.inf,
+                "a finite number of px, >= 0",
+            ),
+            ("grid", isinstance(self.grid, Integral) and self.grid >= 2, "a whole number >= 2"),
+            ("kernel", self.kernel in KERNELS, f"one of {', '.join(KERNELS)}"),
+            ("grey_shift", 0 <= self.grey_shift < np.inf, "a finite number >= 0"),
+            ("grey_scale", 0 <= self.grey_scale < 1, "a number >= 0 and below 1"),
+        ):
+            if not holds:
+                raise InputError(f"{name} {getattr(self, name)!r}: need {rule}")
 
 
 @dataclass(frozen=True)
@@ -53,8 +70,8 @@ class TileDraw:
     ----------
     index : which training slice.
     centre : (row, column) in px of the tile's centre on the slice.
-    angle : rotation in radians.
-    mirrored : whether the columns are reversed.
+    angle : rotation in radians; positive turns the tile's content counter-clockwise.
+    mirrored : whether the columns of the rotated tile are reversed.
     vectors : (2, grid, grid) displacements in px at the grid nodes, rows then columns.
     grey_shift, grey_scale : image -> (image - mean) * grey_scale + mean + grey_shift.
     """
@@ -73,100 +90,73 @@ def draw_tile(
 ) -> TileDraw:
     """Draw the random numbers of one tile.
 
-    The centre is uniform over the slice of `shape` (H, W), so that every pixel is equally often
-    in the middle of a tile; this is the "shift" of the paper.
+    The centre is uniform over the slice of `shape` (H, W); this is the "shift" of the paper. The
+    same numbers are drawn whatever is switched on, and the vectors last, so that experiments that
+    differ in one augmentation see the same tiles otherwise.
     """
     height, width = shape
     return TileDraw(
         index=int(rng.integers(n_slices)),
         centre=(rng.uniform(0, height - 1), rng.uniform(0, width - 1)),
         angle=np.deg2rad(rng.uniform(-config.rotation, config.rotation)),
-        mirrored=bool(config.mirror and rng.integers(2)),
-        vectors=rng.normal(0, config.displacement_std, (2, config.grid, config.grid)),
+        mirrored=bool(rng.integers(2)) and config.mirror,
         grey_shift=rng.uniform(-config.grey_shift, config.grey_shift),
         grey_scale=1 + rng.uniform(-config.grey_scale, config.grey_scale),
+        vectors=rng.normal(0, config.displacement_std, (2, config.grid, config.grid)),
     )
 
 
 def elastic_basis(size: int, grid: int, kernel: str) -> np.ndarray:
     """Matrix that up-samples `grid` node values, spread over `size` px, to every pixel.
 
-    Both kernels are uniform cubic B-splines, mirrored at the ends. "bspline" takes the node values
-    as coefficients, which halves a random displacement; "bicubic" first solves for the
-    coefficients that pass through the node values.
+    The first and the last node stand on the first and the last pixel. Both kernels are uniform
+    cubic B-splines, mirrored at the ends. "bspline" takes the node values as coefficients, which
+    halves a random displacement; "bicubic" first solves for the coefficients that pass through
+    the node values.
 
     Returns
     -------
     (size, grid) float64 array B; the field of vectors v is B v B^T. Rows sum to 1.
     """
-    basis = _cubic_bspline(np.linspace(0, grid - 1, size), grid)
+    basis = bspline_basis(np.linspace(0, grid - 1, size), grid)
     if kernel == "bspline":
         return basis
-    at_nodes = _cubic_bspline(np.arange(grid, dtype=float), grid)
-    return basis @ np.linalg.inv(at_nodes)
+    return basis @ spline_coefficients(np.eye(grid), axes=(0,))
 
 
-def _cubic_bspline(positions: np.ndarray, grid: int) -> np.ndarray:
-    """Weights of `grid` mirrored B-spline coefficients at `positions`, in node spacings."""
-    weights = np.zeros((len(positions), grid))
-    for node in range(-1, grid + 1):
-        t = np.abs(positions - node)
-        near = 2 / 3 - t**2 + t**3 / 2
-        far = np.clip(2 - t, 0, None) ** 3 / 6
-        mirrored = min(abs(node), 2 * (grid - 1) - node) if grid > 1 else 0
-        weights[:, mirrored] += np.where(t < 1, near, far)
-    return weights
-
-
-def coordinates(drawn: TileDraw, size: int, basis: torch.Tensor) -> torch.Tensor:
-    """Position on the slice of every pixel of an input tile.
-
-    Parameters
-    ----------
-    drawn : random numbers of the tile.
-    size : side of the input tile in px.
-    basis : (size, grid) float32 tensor of `elastic_basis`.
+def tile_basis(size: int, grid: int, kernel: str) -> np.ndarray:
+    """Basis of all positions that a tile can have: `elastic_basis`, ones, and the axis itself.
 
     Returns
     -------
-    (size, size, 2) float32 tensor of (row, column) in px, on the device of `basis`.
+    (size, grid + 2) float64 array; the last column is the distance in px from the tile's centre.
     """
-    vectors = torch.as_tensor(drawn.vectors, dtype=torch.float32, device=basis.device)
-    displacement = basis @ vectors @ basis.T  # (2, size, size)
-    axis = torch.arange(size, dtype=torch.float32, device=basis.device) - (size - 1) / 2
-    cos, sin = float(np.cos(drawn.angle)), float(np.sin(drawn.angle))
-    y = axis[:, None] + displacement[0]
-    x = axis[None, :] + displacement[1]
-    x = -x if drawn.mirrored else x
-    row = cos * y + sin * x + drawn.centre[0]
-    column = -sin * y + cos * x + drawn.centre[1]
-    return torch.stack((row, column), dim=-1)
+    axis = np.arange(size) - (size - 1) / 2
+    return np.column_stack((elastic_basis(size, grid, kernel), np.ones(size), axis))
 
 
-def resample(image: torch.Tensor, coords: torch.Tensor, mode: str) -> torch.Tensor:
-    """Values of a (C, H, W) image at (h, w, 2) coordinates in px, mirrored outside the image.
+def tile_field(drawn: TileDraw) -> np.ndarray:
+    """Positions on the slice of every pixel of a tile, as numbers on `tile_basis`.
 
-    Parameters
-    ----------
-    mode : "bicubic", "bilinear" or "nearest".
+    A pixel at (y, x) from the tile's centre is moved by its displacement, mirrored, rotated, and
+    shifted to the centre drawn. All of this is linear in what the basis holds.
 
     Returns
     -------
-    (C, h, w) tensor of the image's type.
+    (2, grid + 2, grid + 2) float64 array F; the rows on the slice are B F[0] B^T, the columns
+    B F[1] B^T, in px.
     """
-    height, width = image.shape[-2:]
-    scale = coords.new_tensor([2 / max(width - 1, 1), 2 / max(height - 1, 1)])
-    grid = coords.flip(-1) * scale - 1  # grid_sample wants (x, y), -1 and 1 at the edge pixels
-    sampled = functional.grid_sample(
-        image[None], grid[None], mode=mode, padding_mode="reflection", align_corners=True
-    )
-    return sampled[0]
-
-
-def change_grey_values(image: torch.Tensor, drawn: TileDraw) -> torch.Tensor:
-    """Change brightness and contrast of a tile as drawn."""
-    mean = image.mean()
-    return (image - mean) * drawn.grey_scale + mean + drawn.grey_shift
+    cos, sin = np.cos(drawn.angle), np.sin(drawn.angle)
+    along_x = -1 if drawn.mirrored else 1
+    turn = np.array([[cos, sin * along_x], [-sin, cos * along_x]])
+    grid = drawn.vectors.shape[-1]
+    ones, axis = grid, grid + 1  # the last two columns of the basis
+    field = np.zeros((2, grid + 2, grid + 2))
+    field[:, :grid, :grid] = np.tensordot(turn, drawn.vectors, axes=1)
+    field[:, ones, ones] = drawn.centre
+    field[:, axis, ones] = turn[:, 0]
+    field[:, ones, axis] = turn[:, 1]
+    return field
 
 
 class TileAugmenter:
@@ -174,26 +164,34 @@ class TileAugmenter:
 
     Parameters
     ----------
-    images : (N, C, H, W) float32 tensor.
-    classes : (N, 1, H, W) float32 tensor of class numbers.
-    weights : (N, 1, H, W) float32 tensor of loss weights.
+    images : (N, C, H, W) real array.
+    classes : (N, H, W) integer array of class numbers.
+    weights : (N, H, W) real array of loss weights.
     input_size : side of the input tile in px.
     halo : pixels the network loses on each side.
     config : strength of the augmentation.
+    device : where tiles are cut, and stay.
+
+    Raises
+    ------
+    InputError : the arrays do not match, or have nothing along an axis.
     """
 
-    def __init__(self, images, classes, weights, *, input_size, halo, config):
-        self.images, self.classes, self.weights = images, classes, weights
-        self.input_size, self.halo, self.config = input_size, halo, config
-        basis = elastic_basis(input_size, config.grid, config.kernel)
-        self.basis = torch.as_tensor(basis, dtype=torch.float32, device=images.device)
+    def __init__(self, images, classes, weights, *, input_size, halo, config, device="cpu"):
+        self.slices = prepare_slices(images, classes, weights, device)
+        self.n_slices, self.shape = len(images), images.shape[-2:]
+        means = images.mean(axis=(2, 3), dtype=np.float64)
+        self.means = torch.as_tensor(means, dtype=torch.float32, device=device)  # (N, C)
+        basis = tile_basis(input_size, config.grid, config.kernel)
+        self.basis = torch.as_tensor(basis, device=device)
+        self.halo, self.config = halo, config
 
     def draw(self, rng: np.random.Generator) -> TileDraw:
         """Draw the random numbers of a tile."""
-        return draw_tile(rng, len(self.images), self.images.shape[-2:], self.config)
+        return draw_tile(rng, self.n_slices, self.shape, self.config)
 
-    def __call__(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Draw and cut one tile.
+    def cut(self, drawn: TileDraw) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Cut one tile.
 
         Returns
         -------
@@ -201,10 +199,21 @@ class TileAugmenter:
         classes : (1, out, out) int64 tensor, out = size - 2 halo.
         weights : (1, out, out) float32 tensor.
         """
-        drawn = self.draw(rng)
-        coords = coordinates(drawn, self.input_size, self.basis)
-        inner = coords[self.halo : -self.halo, self.halo : -self.halo]
-        image = resample(self.images[drawn.index], coords, "bicubic")
-        classes = resample(self.classes[drawn.index], inner, "nearest")
-        weights = resample(self.weights[drawn.index], inner, "bilinear")
-        return change_grey_values(image, drawn)[None], classes.long(), weights
+        tile = cut_tile(self.slices, drawn.index, tile_field(drawn), self.basis, self.halo)
+        image, classes, weights = tile
+        change_grey_values(image, self.means[drawn.index], drawn)
+        return image[None], classes[None], weights[None]
+
+    def __call__(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Draw and cut one tile, as `draw` and `cut` do."""
+        return self.cut(self.draw(rng))
+
+
+def change_grey_values(image: torch.Tensor, mean: torch.Tensor, drawn: TileDraw) -> None:
+    """Change brightness and contrast of a (C, h, w) tile as drawn, in place.
+
+    The contrast changes around the `mean` (C,) of the whole slice, one for each channel. A mean of
+    the tile would be a sum whose last digits depend on the number of threads.
+    """
+    offset = mean * (1 - drawn.grey_scale) + drawn.grey_shift
+    image.mul_(drawn.grey_scale).add_(offset[:, None, None])

@@ -90,9 +90,13 @@ class TrainingData:
 
     Attributes
     ----------
-    images : (N, H, W) or (N, C, H, W) float32 array, normalised.
+    images : (N, H, W) or (N, C, H, W) float32 array, normalised, finite.
     classes : (N, H, W) integer array.
-    weights : (N, H, W) float32 array >= 0.
+    weights : (N, H, W) float32 array, finite, >= 0.
+
+    Raises
+    ------
+    InputError : no slices or no pixels, shapes that do not match, or values out of these ranges.
     """
 
     images: np.ndarray
@@ -108,6 +112,22 @@ class TrainingData:
                 f"images of shape {self.images.shape}, classes {self.classes.shape}, weights "
                 f"{self.weights.shape}: need the same slices, rows and columns"
             )
+        if not self.images.size:
+            raise InputError(f"images of shape {self.images.shape}: need at least one pixel")
+        self._check_values()
+
+    def _check_values(self):
+        for k, (image, weights) in enumerate(zip(self.images, self.weights, strict=True)):
+            if not np.isfinite(image).all():
+                raise InputError(
+                    f"image of training slice {k}: holds NaN or infinite values, finite ones are "
+                    f"needed"
+                )
+            if not (np.isfinite(weights).all() and weights.min() >= 0):
+                raise InputError(
+                    f"weights of training slice {k}: {weights.min()} to {weights.max()}, finite "
+                    f"ones >= 0 are needed"
+                )
 
     def checksum(self) -> int:
         """Number that differs if any value differs."""
@@ -195,12 +215,15 @@ class _Training:
     def _make_augmenter(self, data, augmentation):
         halo = geometry.halo(self.model.depth)
         size = geometry.input_size(self.config.output_tile, self.model.depth)
-        images = data.images if data.images.ndim == 4 else data.images[:, None]
-        tensors = (
-            torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32, device=self.device)
-            for array in (images, data.classes[:, None], data.weights[:, None])
+        return TileAugmenter(
+            data.images if data.images.ndim == 4 else data.images[:, None],
+            data.classes,
+            data.weights,
+            input_size=size,
+            halo=halo,
+            config=augmentation,
+            device=self.device,
         )
-        return TileAugmenter(*tensors, input_size=size, halo=halo, config=augmentation)
 
     def run(self, report):
         self._resume()
