@@ -9,7 +9,7 @@ import pytest
 from unetcore import metrics
 from unetcore.data.frames import Frame
 from unetcore.errors import InputError
-from unetcore.evaluate import OF_CELLS, OF_MEMBRANES, evaluate, measured_on
+from unetcore.evaluate import OF_CELLS, OF_MEMBRANES, evaluate, measured_on, naming
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,67 @@ def test_metrics_of_membranes_are_those_of_their_functions(membranes, name):
     found = evaluate([name], labels, probability)
     expected = dataclasses.asdict(getattr(metrics, name)(labels, probability))
     assert list(found) == [name]
-    assert set(found[name]) == {"value", "threshold", "thresholds", "values"}
-    for key, value in found[name].items():
-        np.testing.assert_array_equal(value, expected[key])
+    places = {"splits", "mergers"} & set(expected)
+    assert set(found[name]) == {"value", "threshold", "thresholds", "values"} | places
+    for key in set(found[name]) - places:
+        np.testing.assert_array_equal(found[name][key], expected[key])
+    for kind in places:
+        assert found[name][kind]["n"] == expected[kind]["n"]
     assert json.loads(json.dumps(found)) == found  # plain values
+
+
+@pytest.mark.parametrize("names", [OF_MEMBRANES, ["v_info"], ["v_info", "pixel_error", "v_rand"]])
+def test_metrics_together_equal_those_alone_on_any_number_of_threads(membranes, names):
+    together = evaluate(names, *membranes, threads=2)
+    assert together == {name: evaluate([name], *membranes)[name] for name in names}
+
+
+def test_scores_that_need_thinning_share_it(membranes, monkeypatch):
+    asked = []
+    thinned_scores = metrics.thinned_scores
+
+    def counted(*pair, names, **named):
+        asked.append(list(names))
+        return thinned_scores(*pair, names=names, **named)
+
+    monkeypatch.setattr(metrics, "thinned_scores", counted)
+    evaluate(OF_MEMBRANES, *membranes)
+    assert asked == [["v_rand", "v_info"]]
+
+
+def test_places_of_errors_are_named():
+    """Two cells of 9 px run together: 2 x 9 x 9 pairs are wrong; the wall of 3 px has to stay."""
+    labels = np.array([[[1, 1, 1, 0, 1, 1, 1]] * 3])
+    found = evaluate(["warping_error", "rand_error"], labels, np.ones(labels.shape))
+    nothing = {"n": 0, "largest": [], "left_out": 0}
+    place = {"z": 0, "y": 1, "x": 3, "pixels": 3}
+    assert found["warping_error"]["mergers"] == {"n": 1, "largest": [place], "left_out": 0}
+    parts = [{"y": 0, "x": 0, "pixels": 9}, {"y": 0, "x": 4, "pixels": 9}]
+    place = {"z": 0, "parts": parts, "n_parts": 2, "pixels": 18, "pairs": 162}
+    assert found["rand_error"]["mergers"] == {"n": 1, "largest": [place], "left_out": 0}
+    assert found["warping_error"]["splits"] == found["rand_error"]["splits"] == nothing
+
+
+def test_places_are_capped_and_the_rest_is_counted():
+    """Fifty cells, each cut in two."""
+    labels = np.zeros((1, 100, 9), np.uint8)
+    labels[:, 1::2, 1:8] = 1
+    probability = labels * 1.0
+    probability[:, :, 4] = 0
+    for result in evaluate(["warping_error", "rand_error"], labels, probability).values():
+        splits = result["splits"]
+        assert (splits["n"], len(splits["largest"]), splits["left_out"]) == (50, 20, 30)
+
+
+def test_refusals_name_the_file():
+    nothing = np.zeros((1, 2, 2))
+    files = {"labels": "gold.tif", "probability": "p.tif"}
+    with pytest.raises(InputError, match=r"^gold\.tif, slice 0: no white pixel"), naming(**files):
+        evaluate(["v_rand"], nothing, nothing)
+    with pytest.raises(InputError, match=r"^p\.tif, slice 0: 3.0 at y = 0"), naming(**files):
+        evaluate(["pixel_error"], nothing, nothing + 3)
+    with pytest.raises(InputError, match=r"^metric 'x': need one of"), naming(**files):
+        evaluate(["x"], nothing, nothing)
 
 
 def test_metrics_come_in_the_order_asked_for(membranes):

@@ -107,6 +107,35 @@ def test_a_ring_cut_open_is_a_split_where_the_window_is_smaller(side, expected):
     assert places[1, side // 2] == Mismatch[expected]
 
 
+def long_ring(length, shape):
+    """Image with a ring that is 5 px wide and reaches `length` px down from the middle of its top.
+
+    Returns the image and the same with that middle pixel cut out: the way round is the ring.
+    """
+    ring = np.zeros(shape, bool)
+    ring[1 : length + 2, 1:6] = True
+    ring[2 : length + 1, 2:5] = False
+    cut = ring.copy()
+    cut[1, 3] = False
+    return ring, cut
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize(("length", "expected"), [(20, "HOLE_DELETION"), (21, "SPLIT")])
+def test_window_reaches_20_px_to_each_side(turns, length, expected):
+    ring, cut = (np.rot90(image, turns) for image in long_ring(length, (40, 40)))
+    (code,) = set(warping_mismatches(ring, cut, 0.5).ravel().tolist()) - {0}
+    assert code == Mismatch[expected]
+
+
+@pytest.mark.parametrize("turns", range(2))
+@pytest.mark.parametrize(("side", "expected"), [(19, "HOLE_DELETION"), (20, "SPLIT")])
+def test_window_is_the_whole_image_where_a_side_is_below_20_px(turns, side, expected):
+    ring, cut = (np.rot90(image, turns) for image in long_ring(30, (40, side)))
+    (code,) = set(warping_mismatches(ring, cut, 0.5).ravel().tolist()) - {0}
+    assert code == Mismatch[expected]
+
+
 def test_a_wholly_white_slice_reports_its_split():
     # The official program misses this one; the artefact is not imitated.
     label, cut = np.ones((2, 5, 5), bool)

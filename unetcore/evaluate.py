@@ -1,6 +1,7 @@
 """Evaluation by name: the metrics of Table 1 and Table 2, as plain JSON values."""
 
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -10,34 +11,46 @@ from unetcore.errors import InputError
 
 OF_MEMBRANES = ("warping_error", "rand_error", "pixel_error", "v_rand", "v_info")
 OF_CELLS = ("seg", "iou")
+THINNED = ("v_rand", "v_info")
+CURVE = ("value", "threshold", "thresholds", "values")
+PLACES = ("splits", "mergers")
+MOST_PLACES = 20  # of one kind in the JSON
 
 
-def evaluate(names, labels, probability, *, segmentation=None, complete=None):
+def evaluate(names, labels, probability, *, segmentation=None, complete=None, threads=1):
     """Compute metrics by name.
 
     Parameters
     ----------
     names : metrics out of `OF_MEMBRANES` and `OF_CELLS`.
-    labels : (N, H, W) int array, mask or instance ids; reference.
-    probability : (N, H, W) float32 array in [0, 1], of cell interior.
+    labels : (N, H, W) array of whole numbers, mask or instance ids; reference.
+    probability : (N, H, W) array in [0, 1], of cell interior; 8-bit maps unscaled.
     segmentation : (N, H, W) int array of instances; needed by "seg" and "iou".
     complete : (N,) bool sequence, frames of which every cell is labelled; None: all. "iou" is
         measured on these only, since elsewhere a cell without label would count as background.
+    threads : int >= 1, slices are judged on so many threads; the result is the same for any.
 
     Returns
     -------
     dict of metric -> dict with "value" and, for metrics of membranes, "threshold", "thresholds" and
-    "values" (one per threshold).
+    "values" (one per threshold). Warping and Rand error also say where their "splits" and "mergers"
+    are at the best threshold: a dict of "n", how many; "largest", the most costly of them, see
+    `metrics.WarpingPlace` and `metrics.RandPlace`; and "left_out", how many are not among these.
 
     Raises
     ------
-    InputError : unknown metric, or no segmentation where one is needed.
+    InputError : unknown metric, no segmentation where one is needed, or what the metric refuses.
     """
     complete = np.ones(len(labels), bool) if complete is None else np.asarray(complete, bool)
+    thinned = [name for name in THINNED if name in names]
+    pair = (labels, probability)
+    scores = metrics.thinned_scores(*pair, names=thinned, threads=threads) if thinned else {}
     results = {}
     for name in names:
         if name in OF_MEMBRANES:
-            results[name] = _of_membranes(name, labels, probability)
+            results[name] = _as_json(
+                scores.get(name) or getattr(metrics, name)(*pair, threads=threads)
+            )
         elif name not in OF_CELLS:
             raise InputError(f"metric {name!r}: need one of {', '.join(OF_MEMBRANES + OF_CELLS)}")
         elif segmentation is None:
@@ -50,10 +63,45 @@ def evaluate(names, labels, probability, *, segmentation=None, complete=None):
     return results
 
 
-def _of_membranes(name, labels, probability):
-    result = asdict(getattr(metrics, name)(labels, probability))
-    kept = ("value", "threshold", "thresholds", "values")
-    return {key: np.asarray(result[key]).tolist() for key in kept}
+def _as_json(sweep: metrics.Sweep) -> dict:
+    """Value and curve of a metric, and its places if it has some."""
+    curve = {key: np.asarray(getattr(sweep, key)).tolist() for key in CURVE}
+    return curve | {kind: _shown(getattr(sweep, kind)) for kind in PLACES if hasattr(sweep, kind)}
+
+
+def _shown(places: metrics.Places) -> dict:
+    largest = [_named(place) for place in places.largest[:MOST_PLACES]]
+    return {"n": places.n, "largest": largest, "left_out": places.n - len(largest)}
+
+
+def _named(place) -> dict:
+    """Fields of a place by name; those of its parts as well."""
+    fields = place._asdict()
+    if "parts" in fields:
+        fields["parts"] = [part._asdict() for part in fields["parts"]]
+    return fields
+
+
+@contextmanager
+def naming(**files) -> Iterator[None]:
+    """Let what an evaluation refuses be named by the file that it came from.
+
+    Parameters
+    ----------
+    files : path by the name of an argument, as in ``naming(labels="gold.tif")``.
+
+    Raises
+    ------
+    InputError : "gold.tif, slice 3: ..." in the place of "labels, slice 3: ...".
+    """
+    try:
+        yield
+    except InputError as error:
+        message = str(error)
+        for name, path in files.items():
+            if message.startswith(name):
+                raise InputError(f"{path}{message.removeprefix(name)}") from error
+        raise
 
 
 def measured_on(frames, split, fold):

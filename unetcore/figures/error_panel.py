@@ -5,13 +5,12 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from scipy import ndimage
 
 from unetcore.figures.example import Example
 from unetcore.figures.matches import match_cells
 from unetcore.figures.panels import fill, pale, show
 from unetcore.figures.style import BLUE, GREEN, ORANGE, VERMILION
-from unetcore.metrics import Mismatch, warping_mismatches
+from unetcore.metrics import Mismatch, warping_mismatches, warping_places
 
 RING = 11  # points, mark around an error too small to see
 
@@ -39,22 +38,30 @@ def _mark_topology(axes: Axes, example: Example) -> list[Artist]:
     fill(axes, example.probability <= example.threshold, "0.25", alpha=0.55)
     return [
         Patch(color="0.5", label="membrane, as segmented"),
-        _mark_places(axes, classes == Mismatch.SPLIT, "split", VERMILION),
-        _mark_places(axes, classes == Mismatch.MERGER, "merger", BLUE),
+        _mark_places(axes, classes, Mismatch.SPLIT, VERMILION),
+        _mark_places(axes, classes, Mismatch.MERGER, BLUE),
     ]
 
 
-def _mark_places(axes: Axes, at_fault: np.ndarray, name: str, colour: str) -> Artist:
-    """Pixels at fault in a colour, and a ring around each place that has some."""
-    fill(axes, at_fault, colour)
-    # Pixels that lie a few px apart are one place, and get one ring.
-    places, n = ndimage.label(ndimage.binary_dilation(at_fault, iterations=2))
-    centres = np.array(ndimage.center_of_mass(at_fault, places, range(1, n + 1)))
-    rows, columns = centres.reshape(-1, 2).T
+def _mark_places(axes: Axes, classes: np.ndarray, kind: Mismatch, colour: str) -> Artist:
+    """Pixels of one kind in a colour, and a ring around each place."""
+    fill(axes, classes == kind, colour)
+    places = warping_places(classes, kind)
+    name = kind.name.lower()
     ring = {"ls": "", "marker": "o", "mfc": "none", "mec": colour, "mew": 1.4}
-    axes.plot(columns, rows, **ring, ms=RING, clip_on=False, in_layout=False, label=f"_{name}")
-    word = f"{name}: {_counted(n, 'place')}, {np.count_nonzero(at_fault)} px"
-    return Line2D([], [], **ring, ms=8, label=word)
+    axes.plot(
+        [place.x for place in places],
+        [place.y for place in places],
+        **ring,
+        ms=RING,
+        clip_on=False,
+        in_layout=False,
+        label=f"_{name}",
+    )
+    n_pixels = sum(place.pixels for place in places)
+    return Line2D(
+        [], [], **ring, ms=8, label=f"{name}: {_counted(len(places), 'place')}, {n_pixels} px"
+    )
 
 
 def _mark_cells(axes: Axes, example: Example) -> list[Artist]:

@@ -4,15 +4,16 @@ import numpy as np
 from numba import njit
 
 
-@njit(cache=True)
-def _root(parent, label):
-    while parent[label] != label:
-        parent[label] = parent[parent[label]]
-        label = parent[label]
-    return label
+@njit(cache=True, nogil=True)
+def root(parent, member):
+    """Follow the parents of a member of a union-find forest to its root, and shorten the way."""
+    while parent[member] != member:
+        parent[member] = parent[parent[member]]
+        member = parent[member]
+    return member
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def label_components(white):
     """Give the 4-connected white components numbers in the order of their first pixel in memory.
 
@@ -45,7 +46,7 @@ def label_components(white):
             elif before == 0 or beside == 0 or before == beside:
                 labels[r, c] = max(before, beside)
             else:
-                first, second = _root(parent, before), _root(parent, beside)
+                first, second = root(parent, before), root(parent, beside)
                 labels[r, c] = min(first, second)
                 parent[max(first, second)] = min(first, second)
 
@@ -61,3 +62,32 @@ def label_components(white):
         for c in range(columns):
             labels[r, c] = number[labels[r, c]]
     return labels, count
+
+
+@njit(cache=True, nogil=True)
+def members_of(labels, count):
+    """List the pixels of every component.
+
+    Parameters
+    ----------
+    labels : (A, B) integer array, 0 = no component, 1..count.
+    count : int.
+
+    Returns
+    -------
+    members : (n,) int32 array of flat positions, by component and then in memory order.
+    starts : (count + 2,) int64 array; component i is members[starts[i] : starts[i + 1]].
+    """
+    flat = labels.ravel()
+    starts = np.zeros(count + 2, np.int64)
+    for label in flat:
+        if label > 0:
+            starts[label + 1] += 1
+    starts = np.cumsum(starts)
+    members = np.empty(starts[-1], np.int32)
+    free = starts.copy()
+    for position, label in enumerate(flat):
+        if label > 0:
+            members[free[label]] = position
+            free[label] += 1
+    return members, starts

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from unetcore.errors import InputError
-from unetcore.metrics.components import label_components
+from unetcore.metrics.components import label_components, members_of
 
 
 @dataclass(frozen=True)
@@ -15,14 +15,16 @@ class Overlaps:
 
     Attributes
     ----------
-    label : (K,) int array, 1.. = component i of the label.
+    label : (K,) int array, 1.. = component i of the label, ascending.
     proposal : (K,) int array, component j of the proposal; 0 = its background.
     pixels : (K,) int64 array, the overlap c_ij in pixels, > 0.
+    first : (K,) int array, flat position of the first pixel of the overlap in memory order.
     """
 
     label: np.ndarray
     proposal: np.ndarray
     pixels: np.ndarray
+    first: np.ndarray
 
     @property
     def inside(self) -> np.ndarray:
@@ -66,49 +68,35 @@ class LabelComponents:
                 f"labels, slice {z}: no white pixel; the Rand and information scores are"
                 " undefined there, so leave the slice out"
             )
-        self._members, self._starts = _group(*label_components(white))
+        self.image, count = label_components(white)
+        self._members, self._starts = members_of(self.image, count)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """(I,) int64 array, pixels of each component."""
+        return np.diff(self._starts[1:])
 
     def overlaps(self, proposal: np.ndarray, count: int) -> Overlaps:
         """Overlaps with a proposal of `count` components, (X, Y) int32 with 0 = background."""
         return Overlaps(*_overlaps(self._members, self._starts, proposal.ravel(), count))
 
 
-@njit(cache=True)
-def _group(labels, count):
-    """Sort the positions of labelled pixels by label; also return where each label starts."""
-    flat = labels.ravel()
-    starts = np.zeros(count + 2, np.int64)
-    for label in flat:
-        if label > 0:
-            starts[label + 1] += 1
-    starts = np.cumsum(starts)
-    members = np.empty(starts[-1], np.int32)
-    free = starts.copy()
-    for position, label in enumerate(flat):
-        if label > 0:
-            members[free[label]] = position
-            free[label] += 1
-    return members, starts
-
-
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _overlaps(members, starts, proposal, count):
-    """Cells c_ij > 0 in the order of i, by one tally over j that is emptied after each i."""
+    """Cells c_ij > 0 in the order of i, by the cell that each j was last met in."""
     label = np.empty(len(members), np.int32)
     partner = np.empty(len(members), np.int32)
-    pixels = np.empty(len(members), np.int64)
-    tally = np.zeros(count + 1, np.int64)
+    pixels = np.zeros(len(members), np.int64)
+    first = np.empty(len(members), np.int32)
+    cell_of = np.full(count + 1, -1, np.int64)
     end = 0
     for i in range(1, len(starts) - 1):
         begin = end
         for position in members[starts[i] : starts[i + 1]]:
             j = proposal[position]
-            if tally[j] == 0:
-                label[end] = i
-                partner[end] = j
+            if cell_of[j] < begin:  # last met in a component before this one, or never
+                cell_of[j] = end
+                label[end], partner[end], first[end] = i, j, position
                 end += 1
-            tally[j] += 1
-        for cell in range(begin, end):
-            pixels[cell] = tally[partner[cell]]
-            tally[partner[cell]] = 0
-    return label[:end].copy(), partner[:end].copy(), pixels[:end].copy()
+            pixels[cell_of[j]] += 1
+    return label[:end].copy(), partner[:end].copy(), pixels[:end].copy(), first[:end].copy()

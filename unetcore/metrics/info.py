@@ -1,40 +1,8 @@
-"""V_info: information that label and thinned proposal share (the final challenge board)."""
-
-from collections.abc import Sequence
+"""Information that label and proposal share on one slice."""
 
 import numpy as np
 
 from unetcore.metrics.contingency import Overlaps
-from unetcore.metrics.sweep import THRESHOLDS, Sweep, at_best, checked_thresholds
-from unetcore.metrics.thinning import mean_thinned_score
-
-
-def v_info(labels, probability, *, thresholds: Sequence[float] | None = None) -> Sweep:
-    """V_info: F-score of the information shared by label and proposal, borders thinned.
-
-    A score, 1 = perfect. F is taken per slice, averaged over slices, and the largest mean over the
-    thresholds is the value. Where label or proposal has a single component the score is 0, even
-    if they are equal: there is no information to share.
-
-    Parameters
-    ----------
-    labels : (Z, Y, X) or (Y, X) array, > 0 = cell interior (white), 0 = membrane.
-    probability : array of the same shape, of the cell interior, in [0, 1].
-    thresholds : foreground is where probability > threshold; by default 0 to 1 in steps of 0.1.
-        A binary map has the same value at all of them, and the first, 0, is reported.
-
-    Returns
-    -------
-    Sweep, `value` in [0, 1].
-
-    Raises
-    ------
-    InputError : shapes differ or are not 2-D or 3-D, values are not finite, or a slice of `labels`
-        has no white pixel.
-    """
-    thresholds = checked_thresholds(thresholds, THRESHOLDS)
-    scores = mean_thinned_score(labels, probability, thresholds, information_fscore)
-    return Sweep(**at_best(thresholds, scores, scores.argmax()))
 
 
 def information_fscore(overlaps: Overlaps) -> float:

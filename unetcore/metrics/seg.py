@@ -1,9 +1,11 @@
 """SEG of the Cell Tracking Challenge (the paper's IOU, Table 2) and the plain foreground IoU."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from unetcore.errors import InputError
-from unetcore.metrics.sweep import checked_stack
+from unetcore.metrics.slices import Slices, whole_numbers
 
 
 def seg(reference, segmentation) -> float:
@@ -15,9 +17,9 @@ def seg(reference, segmentation) -> float:
 
     Parameters
     ----------
-    reference : (Z, Y, X) or (Y, X) integer array, 0 = background, 1.. = instance ids, of frames
-        with complete gold masks. Ids belong to their frame.
-    segmentation : integer array of the same shape, 0 = background, 1.. = instance ids.
+    reference : (Z, Y, X) or (Y, X) array of whole numbers, 0 = background, 1.. = instance ids, of
+        frames with complete gold masks. Ids belong to their frame.
+    segmentation : array of the same shape, 0 = background, 1.. = instance ids.
 
     Returns
     -------
@@ -25,7 +27,7 @@ def seg(reference, segmentation) -> float:
 
     Raises
     ------
-    InputError : shapes differ or are not 2-D or 3-D, ids are not integers >= 0, or there is no
+    InputError : shapes differ or are not 2-D or 3-D, ids are not whole numbers >= 0, or there is no
         reference object.
 
     Examples
@@ -46,7 +48,8 @@ def foreground_iou(reference, segmentation) -> float:
 
     Parameters
     ----------
-    reference, segmentation : (Z, Y, X) or (Y, X) integer arrays of equal shape, 0 = background.
+    reference, segmentation : (Z, Y, X) or (Y, X) arrays of whole numbers of equal shape, 0 =
+        background.
 
     Returns
     -------
@@ -54,7 +57,8 @@ def foreground_iou(reference, segmentation) -> float:
 
     Raises
     ------
-    InputError : shapes differ or are not 2-D or 3-D, ids are not integers >= 0, or both are empty.
+    InputError : shapes differ or are not 2-D or 3-D, ids are not whole numbers >= 0, or both are
+        empty.
     """
     shared = covered = 0
     for reference_frame, segmentation_frame in _paired_frames(reference, segmentation):
@@ -66,24 +70,11 @@ def foreground_iou(reference, segmentation) -> float:
     return shared / covered
 
 
-def _paired_frames(reference, segmentation):
-    reference = _instances(reference, "reference")
-    segmentation = _instances(segmentation, "segmentation")
-    if reference.shape != segmentation.shape:
-        raise InputError(
-            f"reference {reference.shape} and segmentation {segmentation.shape}:"
-            " the shapes must be equal"
-        )
-    return zip(reference, segmentation, strict=True)
-
-
-def _instances(labels, name: str) -> np.ndarray:
-    labels = checked_stack(labels, name)
-    if labels.dtype.kind not in "bui" or labels.min() < 0:
-        raise InputError(
-            f"{name} of type {labels.dtype} from {labels.min()}: instance ids are integers >= 0"
-        )
-    return labels
+def _paired_frames(reference, segmentation) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    reference, segmentation = Slices(reference, "reference"), Slices(segmentation, "segmentation")
+    reference.refuse_other_shape(segmentation)
+    for z, (r, s) in enumerate(zip(reference, segmentation, strict=True)):
+        yield whole_numbers(r, "reference", z), whole_numbers(s, "segmentation", z)
 
 
 def _object_scores(reference: np.ndarray, segmentation: np.ndarray) -> np.ndarray:

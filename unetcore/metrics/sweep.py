@@ -1,19 +1,14 @@
-"""What all threshold metrics share: the thresholds, the slices, the result.
+"""What all threshold metrics share: the thresholds and the result."""
 
-Slices are handed out *columns first*, as (X, Y) arrays: the official program scans x in the outer
-and y in the inner loop, and its visiting orders are part of the definitions. Memory order is then
-scan order everywhere in this package.
-"""
-
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from unetcore.errors import InputError
 
-logger = logging.getLogger(__name__)
+BINS = 1024  # a power of two: scaling by it is exact
 
 
 def accumulated_thresholds(last: float) -> tuple[float, ...]:
@@ -85,66 +80,31 @@ def checked_thresholds(
     return given
 
 
-def paired_slices(labels, probability) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Check a label stack and its probability map, and go through them slice by slice.
+def thresholds_below(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:
+    """How many thresholds each value is above, strictly: all there is to know of it in a sweep.
+
+    A pixel is foreground at ``ascending[k]`` if and only if its number is larger than k.
 
     Parameters
     ----------
-    labels : (Z, Y, X) or (Y, X) array, white where > 0.
-    probability : array of the same shape, of the interior, in [0, 1]. 8-bit maps are taken as they
-        are, not divided by 255: with one, every value above 0 is foreground at every threshold.
+    values : (X, Y) float64 array, >= 0.
+    ascending : (T,) float64 array, sorted; equals are allowed.
 
-    Yields
-    ------
-    white : (X, Y) bool array.
-    probability : (X, Y) float64 array holding the float32 values, as the comparison
-        ``float64(float32 value) > threshold`` of the definition needs them.
-
-    Raises
-    ------
-    InputError : shapes differ, are not 2-D or 3-D, hold no pixel; values are no numbers, NaN or
-        infinite.
+    Returns
+    -------
+    (X, Y) int32 array in 0..T.
     """
-    labels = checked_stack(labels, "labels")
-    probability = checked_stack(probability, "probability")
-    if labels.shape != probability.shape:
-        raise InputError(
-            f"labels {labels.shape} and probability {probability.shape}: the shapes must be equal"
-        )
-    warned = False
-    for z, (label_slice, probability_slice) in enumerate(zip(labels, probability, strict=True)):
-        white = np.ascontiguousarray(_finite(label_slice, "labels", z).T > 0)
-        values = _finite(probability_slice, "probability", z).T.astype(np.float32, order="C")
-        if not warned and (values.min() < 0 or values.max() > 1):
-            logger.warning(
-                "probability, slice %d: values from %g to %g; a map in [0, 1] is expected, and"
-                " values are not rescaled",
-                z,
-                values.min(),
-                values.max(),
-            )
-            warned = True
-        yield white, values.astype(np.float64)
+    at_bins = np.searchsorted(ascending, np.arange(BINS) / BINS).astype(np.int32)
+    return _thresholds_below(values, ascending, at_bins)
 
 
-def checked_stack(array, name: str) -> np.ndarray:
-    """`array` as (Z, Y, X), a single slice as Z = 1.
-
-    Raises
-    ------
-    InputError : not 2-D or 3-D, without a pixel, or not made of numbers.
-    """
-    array = np.asarray(array)
-    if array.ndim not in (2, 3) or array.size == 0:
-        raise InputError(
-            f"{name} of shape {array.shape}: (Z, Y, X) or (Y, X) with pixels is needed"
-        )
-    if array.dtype.kind not in "buif":
-        raise InputError(f"{name} of type {array.dtype}: numbers are needed")
-    return array.reshape(-1, *array.shape[-2:])
-
-
-def _finite(values: np.ndarray, name: str, z: int) -> np.ndarray:
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise InputError(f"{name}, slice {z}: holds NaN or infinite values, finite ones are needed")
-    return values
+@njit(cache=True, nogil=True)
+def _thresholds_below(values, ascending, at_bins):
+    """Start from what is known of the bin's lower end, which is not above the value, and count."""
+    below = np.zeros(values.shape, np.int32)
+    for place, value in np.ndenumerate(values):
+        k = at_bins[min(int(value * BINS), BINS - 1)]
+        while k < len(ascending) and ascending[k] < value:
+            k += 1
+        below[place] = k
+    return below

@@ -4,14 +4,10 @@ The scores V_rand and V_info are taken after it. The order in which pixels are m
 lines run, so scan order, queue order and the one shared flag are part of the definition.
 """
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 from numba import njit
 
 from unetcore.metrics.components import label_components
-from unetcore.metrics.contingency import LabelComponents, Overlaps
-from unetcore.metrics.sweep import paired_slices
 
 WATERSHED = 0  # a pixel of the thin line; background in the result
 MASK = -1  # background not met so far
@@ -39,7 +35,7 @@ def thin(foreground: np.ndarray) -> tuple[np.ndarray, int]:
     return np.ascontiguousarray(basins[1:-1, 1:-1]), count
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _flood(basins, stride, count):
     """Flood the MASK pixels in place, in scan order; return the number of basins.
 
@@ -96,33 +92,3 @@ def _flood(basins, stride, count):
                         queue[tail] = p + step
                         tail += 1
     return count
-
-
-def mean_thinned_score(
-    labels,
-    probability,
-    thresholds: Sequence[float],
-    score: Callable[[Overlaps], float],
-) -> np.ndarray:
-    """Mean over slices, at each threshold, of a score between the label and the thinned proposal.
-
-    Parameters
-    ----------
-    labels, probability : (Z, Y, X) or (Y, X) arrays of equal shape, see `paired_slices`.
-    thresholds : T floats.
-    score : function of the overlaps of one slice.
-
-    Returns
-    -------
-    (T,) float64 array.
-
-    Raises
-    ------
-    InputError : see `paired_slices`; or a slice of `labels` has no white pixel.
-    """
-    totals = np.zeros(len(thresholds))
-    for z, (white, probability_slice) in enumerate(paired_slices(labels, probability)):
-        components = LabelComponents(white, z)
-        for k, threshold in enumerate(thresholds):
-            totals[k] += score(components.overlaps(*thin(probability_slice > threshold)))
-    return totals / (z + 1)

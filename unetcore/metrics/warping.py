@@ -7,44 +7,19 @@ challenge counts those that split or merge objects.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+from scipy import ndimage
 
 from unetcore.errors import InputError
-from unetcore.metrics.components import label_components
-from unetcore.metrics.sweep import (
-    WARPING_THRESHOLDS,
-    Sweep,
-    at_best,
-    checked_thresholds,
-    paired_slices,
-)
+from unetcore.metrics.components import members_of
+from unetcore.metrics.places import MOST_PLACES, Collected, Places
+from unetcore.metrics.slices import over_slices
+from unetcore.metrics.sweep import WARPING_THRESHOLDS, Sweep, at_best, checked_thresholds
+from unetcore.metrics.topology import Mismatch, as_images, warp_and_classify
 
-SPLIT_RADIUS = 20  # px, half width of the window in which a split is looked for
-OUTSIDE = -1  # component number of the ring around the image
-REACHED = 2  # value of label pixels that a search has come to
-
-
-class Mismatch(IntEnum):
-    """Classes of the pixels that still differ after warping, as in the images of classes."""
-
-    MERGER = 1
-    SPLIT = 2
-    HOLE_ADDITION = 4
-    OBJECT_DELETION = 8
-    OBJECT_ADDITION = 16
-    HOLE_DELETION = 32
-
-
-MERGER = int(Mismatch.MERGER)  # the compiled functions take plain numbers
-SPLIT = int(Mismatch.SPLIT)
-HOLE_ADDITION = int(Mismatch.HOLE_ADDITION)
-OBJECT_DELETION = int(Mismatch.OBJECT_DELETION)
-OBJECT_ADDITION = int(Mismatch.OBJECT_ADDITION)
-HOLE_DELETION = int(Mismatch.HOLE_DELETION)
+EIGHT_CONNECTED = np.ones((3, 3), bool)
 
 
 class MismatchCounts(NamedTuple):
@@ -58,6 +33,22 @@ class MismatchCounts(NamedTuple):
     hole_deletions: int
 
 
+class WarpingPlace(NamedTuple):
+    """An 8-connected group of split pixels, or of merger pixels.
+
+    Attributes
+    ----------
+    z : int, its slice.
+    y, x : int, its middle pixel: half of the others come before it, column by column.
+    pixels : int.
+    """
+
+    z: int
+    y: int
+    x: int
+    pixels: int
+
+
 @dataclass(frozen=True)
 class WarpingError(Sweep):
     """Warping error at every threshold and at its best one.
@@ -67,10 +58,13 @@ class WarpingError(Sweep):
     counts : tuple of T tuples of Z `MismatchCounts`, by threshold and slice.
     classic_values : tuple of T floats, *all* remaining pixels / all pixels. Another quantity, about
         ten times larger: never the warping error of the challenge.
+    splits, mergers : Places of `WarpingPlace` at the best threshold, the largest first.
     """
 
     counts: tuple[tuple[MismatchCounts, ...], ...]
     classic_values: tuple[float, ...]
+    splits: Places[WarpingPlace]
+    mergers: Places[WarpingPlace]
 
     @property
     def classic(self) -> float:
@@ -79,17 +73,18 @@ class WarpingError(Sweep):
 
 
 def warping_error(
-    labels, probability, *, thresholds: Sequence[float] | None = None
+    labels, probability, *, thresholds: Sequence[float] | None = None, threads: int = 1
 ) -> WarpingError:
     """Warping error: split and merger pixels / all pixels of the stack (Table 1, 2012 definition).
 
     Parameters
     ----------
-    labels : (Z, Y, X) or (Y, X) array, > 0 = cell interior (white), 0 = membrane. A slice without
-        white or without black pixels is allowed; wholly white ones are judged as any other, where
-        the official program is known not to report splits.
-    probability : array of the same shape, of the cell interior, in [0, 1].
+    labels : (Z, Y, X) or (Y, X) array of whole numbers, > 0 = cell interior (white), 0 = membrane.
+        A slice without white or without black pixels is allowed; wholly white ones are judged as
+        any other, where the official program is known not to report splits.
+    probability : array of the same shape, of the cell interior, in [0, 1]; 8-bit maps unscaled.
     thresholds : foreground is where probability > threshold; by default 0 to 0.9 in steps of 0.1.
+    threads : int >= 1, slices are judged on so many threads; the result is the same for any.
 
     Returns
     -------
@@ -97,7 +92,7 @@ def warping_error(
 
     Raises
     ------
-    InputError : shapes differ or are not 2-D or 3-D, or values are not finite.
+    InputError : shapes differ or are not 2-D or 3-D, or values are out of range.
 
     Examples
     --------
@@ -106,32 +101,88 @@ def warping_error(
     >>> merged = warping_error(labels, np.ones((3, 5)), thresholds=[0.5])
     >>> merged.value, merged.counts[0][0].mergers  # 3 of 15 pixels
     (0.2, 3)
+    >>> merged.mergers.largest
+    (WarpingPlace(z=0, y=1, x=2, pixels=3),)
     """
     thresholds = checked_thresholds(thresholds, WARPING_THRESHOLDS)
-    counts = [[] for _ in thresholds]
-    n_pixels = 0
-    for white, probability_slice in paired_slices(labels, probability):
-        n_pixels += white.size
-        for of_threshold, threshold in zip(counts, thresholds, strict=True):
-            *_, classes = _warp_and_classify(white, probability_slice, threshold)
-            of_threshold.append(
-                MismatchCounts(*(int(np.count_nonzero(classes == code)) for code in Mismatch))
-            )
+
+    def of_slice(z, white, values):
+        return white.size, [_counts(white, values, threshold) for threshold in thresholds]
+
+    slices = list(over_slices(of_slice, labels, probability, threads=threads))
+    n_pixels = sum(size for size, _ in slices)
+    counts = tuple(zip(*(of_thresholds for _, of_thresholds in slices), strict=True))
     errors = np.array([sum(c.splits + c.mergers for c in row) for row in counts]) / n_pixels
     classic = np.array([sum(sum(c) for c in row) for row in counts]) / n_pixels
+    found = at_best(thresholds, errors, errors.argmin())
+    splits, mergers = _places(labels, probability, found["threshold"], threads)
     return WarpingError(
-        **at_best(thresholds, errors, errors.argmin()),
-        counts=tuple(tuple(row) for row in counts),
+        **found,
+        counts=counts,
         classic_values=tuple(classic.tolist()),
+        splits=splits,
+        mergers=mergers,
     )
 
 
-def warping_mismatches(label_slice, probability_slice, threshold: float) -> np.ndarray:
-    """Where warping fails on one slice, and how: the places of splits and mergers.
+def _counts(white, values, threshold) -> MismatchCounts:
+    *_, codes = warp_and_classify(white, values, threshold)
+    n_of_code = np.bincount(codes, minlength=max(Mismatch) + 1).tolist()
+    return MismatchCounts(*(n_of_code[code] for code in Mismatch))
+
+
+def _places(labels, probability, threshold, threads) -> tuple[Places, Places]:
+    """Splits and mergers of a stack at one threshold."""
+    kinds = (Mismatch.SPLIT, Mismatch.MERGER)
+
+    def of_slice(z, white, values):
+        _, classes = as_images(*warp_and_classify(white, values, threshold))
+        return [_groups(classes == kind) for kind in kinds]
+
+    collected = [Collected(cost=lambda place: place.pixels) for _ in kinds]
+    for z, groups in enumerate(over_slices(of_slice, labels, probability, threads=threads)):
+        for of_kind, (middles, pixels) in zip(collected, groups, strict=True):
+            largest = np.argsort(-pixels, kind="stable")[:MOST_PLACES]
+            of_kind.add(len(pixels), _as_places(z, middles[largest], pixels[largest]))
+    return tuple(of_kind.places() for of_kind in collected)
+
+
+def _groups(at_fault: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """8-connected groups of an (X, Y) bool image: middles (n, 2) as (y, x), and pixels (n,)."""
+    groups, n = ndimage.label(at_fault, EIGHT_CONNECTED)
+    members, starts = members_of(groups, n)
+    pixels = np.diff(starts[1:])
+    x, y = np.divmod(members[starts[1:-1] + pixels // 2], at_fault.shape[1])
+    return np.stack([y, x], axis=1), pixels
+
+
+def _as_places(z: int, middles: np.ndarray, pixels: np.ndarray) -> list[WarpingPlace]:
+    rows = np.column_stack([middles, pixels]).tolist()
+    return [WarpingPlace(z, *row) for row in rows]
+
+
+def warping_places(classes: np.ndarray, kind: Mismatch) -> list[WarpingPlace]:
+    """All places of one kind in one slice, as in the `splits` and `mergers` of `WarpingError`.
 
     Parameters
     ----------
-    label_slice : (Y, X) array, white where > 0.
+    classes : (Y, X) uint8 array, what `warping_mismatches` returns.
+    kind : the class of pixels.
+
+    Returns
+    -------
+    list of `WarpingPlace` with z = 0, in the order of their first pixels, column by column.
+    """
+    at_fault = np.equal(classes.T, kind)
+    return _as_places(0, *_groups(at_fault))
+
+
+def warping_mismatches(label_slice, probability_slice, threshold: float) -> np.ndarray:
+    """Where warping fails on one slice, and how: the pixels of splits and mergers.
+
+    Parameters
+    ----------
+    label_slice : (Y, X) array of whole numbers, white where > 0.
     probability_slice : (Y, X) array, of the cell interior, in [0, 1].
     threshold : float, foreground is where probability > threshold.
 
@@ -141,7 +192,7 @@ def warping_mismatches(label_slice, probability_slice, threshold: float) -> np.n
 
     Raises
     ------
-    InputError : shapes differ or are not 2-D, or values are not finite.
+    InputError : shapes differ or are not 2-D, or values are out of range.
     """
     return _images(label_slice, probability_slice, threshold)[1]
 
@@ -151,7 +202,7 @@ def warped_label(label_slice, probability_slice, threshold: float) -> np.ndarray
 
     Parameters
     ----------
-    label_slice : (Y, X) array, white where > 0.
+    label_slice : (Y, X) array of whole numbers, white where > 0.
     probability_slice : (Y, X) array, of the cell interior, in [0, 1].
     threshold : float, foreground is where probability > threshold.
 
@@ -161,187 +212,20 @@ def warped_label(label_slice, probability_slice, threshold: float) -> np.ndarray
 
     Raises
     ------
-    InputError : shapes differ or are not 2-D, or values are not finite.
+    InputError : shapes differ or are not 2-D, or values are out of range.
     """
     return _images(label_slice, probability_slice, threshold)[0]
 
 
 def _images(label_slice, probability_slice, threshold):
+    """Warped label and classes of one slice, rows first."""
     shape = np.shape(label_slice)
     if len(shape) != 2:
         raise InputError(f"label of shape {shape}: one slice (Y, X) is needed")
     (threshold,) = checked_thresholds([threshold], ())
-    ((white, values),) = paired_slices(label_slice, probability_slice)
-    warped, remaining, classes = _warp_and_classify(white, values, threshold)
-    image = np.zeros(warped.size, np.uint8)
-    image[remaining] = classes
-    inside = slice(1, -1)
-    image = image.reshape(warped.shape)[inside, inside]
-    return warped[inside, inside].T.astype(bool), np.ascontiguousarray(image.T)
 
+    def of_slice(z, white, values):
+        return as_images(*warp_and_classify(white, values, threshold))
 
-def _warp_and_classify(white, probability, threshold):
-    """Warp one (X, Y) label slice and judge what is left.
-
-    Returns
-    -------
-    warped : (X + 2, Y + 2) uint8 array, the warped label in a ring of black.
-    remaining : (n,) int array, positions in it that differ from the proposal.
-    classes : (n,) uint8 array, their `Mismatch` codes.
-    """
-    warped = np.pad(white, 1).astype(np.uint8)
-    stride = warped.shape[1]
-    x, y = np.nonzero(white != (probability > threshold))
-    confidence = np.abs(probability[x, y] - threshold).astype(np.float32)
-    order = np.argsort(-confidence, kind="stable")
-    visits = ((x + 1) * stride + y + 1)[order]
-    remaining = _warp(warped.reshape(-1), stride, visits)
-
-    components, _ = label_components(warped)
-    components[[0, -1]] = OUTSIDE
-    components[:, [0, -1]] = OUTSIDE
-    classes = _classify(warped, components, remaining)
-    return warped, remaining, classes
-
-
-@njit(cache=True)
-def _ring_steps(stride):
-    """List the steps to the 8 neighbours, around from one corner; odd places share an edge."""
-    return (-stride - 1, -stride, -stride + 1, 1, stride + 1, stride, stride - 1, -1)
-
-
-def _simple_rings() -> np.ndarray:
-    """Whether a pixel is simple, for each of the 256 rings; bit k = neighbour k is white.
-
-    Simple (white 4-connected, black 8-connected): exactly one 4-component of white neighbours
-    touches an edge of the pixel, and exactly one 8-component of its neighbours is black. Yokoi's
-    connectivity number counts both at once, by the edges where an arc of white ends.
-    """
-    simple = np.zeros(256, np.bool_)
-    for code in range(256):
-        white = [bool(code >> (k % 8) & 1) for k in range(10)]
-        arcs = sum(white[k] and not (white[k + 1] and white[k + 2]) for k in (1, 3, 5, 7))
-        simple[code] = arcs == 1
-    return simple
-
-
-SIMPLE = _simple_rings()
-
-
-@njit(cache=True)
-def _warp(label, stride, visits):
-    """Flip simple pixels of the flat label in place, in passes over `visits`, until none is left.
-
-    A pixel is judged in the state the earlier flips have made, and flips at most once: it then
-    agrees with the proposal. Returns the positions that still differ.
-    """
-    steps = _ring_steps(stride)
-    n = len(visits)
-    while True:
-        kept = 0
-        for position in visits[:n]:
-            ring = 0
-            for k in range(8):
-                ring |= label[position + steps[k]] << k
-            if SIMPLE[ring]:
-                label[position] = 1 - label[position]
-            else:
-                visits[kept] = position  # only places already read are written
-                kept += 1
-        if kept == n:
-            return visits[:n]
-        n = kept
-
-
-@njit(cache=True)
-def _classify(label, components, remaining):
-    """Class of each remaining pixel, alone, on the warped label; its neighbours within the image.
-
-    `components` holds OUTSIDE in the ring around the image.
-    """
-    width, height = label.shape
-    flat_label, flat_components = label.ravel(), components.ravel()
-    steps = _ring_steps(height)
-    queue = np.empty(width * height, np.int32)
-    classes = np.empty(len(remaining), np.uint8)
-    for k, p in enumerate(remaining):
-        white = flat_label[p] == 1
-        n_values, value = _values_around(flat_components, p, steps)
-        if n_values > 2:
-            classes[k] = SPLIT if white else MERGER
-        elif n_values == 2:
-            if not white:
-                classes[k] = HOLE_ADDITION
-            elif _splits_window(label, p, queue):
-                classes[k] = SPLIT
-            else:
-                classes[k] = HOLE_DELETION
-        elif value == 0:  # also where a one-pixel image has no neighbour at all
-            classes[k] = OBJECT_DELETION if white else OBJECT_ADDITION
-        else:
-            classes[k] = HOLE_ADDITION if white else HOLE_DELETION
-    return classes
-
-
-@njit(cache=True)
-def _values_around(components, p, steps):
-    """Count the different components around p, black as one; and name one (0 without any)."""
-    n_values = 0
-    value = 0
-    for k in range(8):
-        here = components[p + steps[k]]
-        new = here != OUTSIDE
-        for before in range(k):
-            new = new and here != components[p + steps[before]]
-        if new:
-            n_values += 1
-            value = here
-    return n_values, value
-
-
-@njit(cache=True)
-def _splits_window(label, p, queue):
-    """Whether making the white pixel p black leaves its white neighbours in several components.
-
-    Connections count only within the window of SPLIT_RADIUS around p; a radius above the width or
-    the height of the image makes the whole image the window. One search from one of the neighbours
-    decides: it comes to all the others or it does not. `queue` is scratch as large as the label.
-    """
-    width, height = label.shape
-    x, y = p // height, p % height
-    left, right, top, bottom = 1, width - 2, 1, height - 2
-    if width - 2 >= SPLIT_RADIUS and height - 2 >= SPLIT_RADIUS:
-        left, right = max(left, x - SPLIT_RADIUS), min(right, x + SPLIT_RADIUS)
-        top, bottom = max(top, y - SPLIT_RADIUS), min(bottom, y + SPLIT_RADIUS)
-
-    flat = label.ravel()
-    steps = _ring_steps(height)
-    flat[p] = 0
-    head = tail = 0
-    for step in steps:
-        if tail == 0 and flat[p + step] == 1:
-            flat[p + step] = REACHED
-            queue[tail] = p + step
-            tail += 1
-    while head < tail:
-        q = queue[head]
-        head += 1
-        x, y = q // height, q % height
-        for step, inside in (
-            (-height, x > left),
-            (height, x < right),
-            (-1, y > top),
-            (1, y < bottom),
-        ):
-            if inside and flat[q + step] == 1:
-                flat[q + step] = REACHED
-                queue[tail] = q + step
-                tail += 1
-
-    split = False
-    for step in steps:
-        split = split or flat[p + step] == 1
-    for q in queue[:tail]:
-        flat[q] = 1
-    flat[p] = 1
-    return split
+    (images,) = over_slices(of_slice, label_slice, probability_slice)
+    return tuple(np.ascontiguousarray(image.T) for image in images)

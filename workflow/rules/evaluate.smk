@@ -18,7 +18,7 @@ rule evaluate:
         "logs/benchmarks/evaluate/{experiment}/fold-{fold}/{method}.tsv"
     conda:
         "../../envs/analysis.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=2000,
     params:

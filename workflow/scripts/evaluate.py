@@ -6,7 +6,7 @@ from pathlib import Path
 
 from unetcore.data.frames import read_frames, split_frames
 from unetcore.data.io import read_labels, read_probability
-from unetcore.evaluate import evaluate, measured_on
+from unetcore.evaluate import evaluate, measured_on, naming
 from unetcore.script import run
 
 logger = logging.getLogger(__name__)
@@ -28,17 +28,20 @@ def main(
     fold: str,
     method: str,
     names: list,
+    threads: int = 1,
     code: str = "",
 ) -> None:
     all_frames = read_frames(frames)
     _, tested = split_frames(all_frames, split, fold)
-    values = evaluate(
-        names,
-        read_labels(labels)[[frame.index for frame in tested]],
-        read_probability(probability),
-        segmentation=read_labels(segmentation) if segmentation else None,
-        complete=[not frame.partial for frame in tested],
-    )
+    with naming(labels=labels, reference=labels, probability=probability):
+        values = evaluate(
+            names,
+            read_labels(labels)[[frame.index for frame in tested]],
+            read_probability(probability),
+            segmentation=read_labels(segmentation) if segmentation else None,
+            complete=[not frame.partial for frame in tested],
+            threads=threads,
+        )
     trained = json.loads(training.read_text()) if training else {}
     predicted = json.loads(prediction.read_text())
     result = {

@@ -1,0 +1,167 @@
+"""From two stacks to checked slices, on one thread or several, one slice in memory at a time.
+
+Slices are handed out *columns first*, as (X, Y) arrays: the official program scans x in the outer
+and y in the inner loop, and its visiting orders are part of the definitions. Memory order is then
+scan order everywhere in this package.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from unetcore.errors import InputError
+
+Judged = TypeVar("Judged")
+
+
+class Slices:
+    """A stack as a sequence of (Y, X) arrays, of which nothing is read before it is asked for.
+
+    Parameters
+    ----------
+    stack : (Z, Y, X) or (Y, X) array, or anything with shape, dtype and slices, as a memory map or
+        a Zarr array.
+    name : str, what messages call it.
+
+    Raises
+    ------
+    InputError : not 2-D or 3-D, without a pixel, or not made of numbers.
+    """
+
+    def __init__(self, stack, name: str):
+        if not isinstance(getattr(stack, "dtype", None), np.dtype):
+            stack = np.asarray(stack)
+        shape = tuple(stack.shape)
+        if len(shape) not in (2, 3) or 0 in shape:
+            raise InputError(f"{name} of shape {shape}: (Z, Y, X) or (Y, X) with pixels is needed")
+        if stack.dtype.kind not in "buif":
+            raise InputError(f"{name} of type {stack.dtype}: numbers are needed")
+        self._stack = stack
+        self._name = name
+        self.shape = shape if len(shape) == 3 else (1, *shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, z: int) -> np.ndarray:
+        if not 0 <= z < len(self):
+            raise IndexError(z)
+        return np.asarray(self._stack[z if len(self._stack.shape) == 3 else ...])
+
+    def refuse_other_shape(self, other: "Slices") -> None:
+        """Raise InputError if the two stacks do not have the same shape."""
+        if self.shape != other.shape:
+            raise InputError(
+                f"{self._name} {self.shape} and {other._name} {other.shape}:"
+                " the shapes must be equal"
+            )
+
+
+def over_slices(
+    judge: Callable[[int, np.ndarray, np.ndarray], Judged],
+    labels,
+    probability,
+    *,
+    threads: int = 1,
+) -> Iterator[Judged]:
+    """Judge a probability map by its labels, slice by slice.
+
+    Slices are read in order by the calling thread and judged on `threads` threads; the results come
+    in the order of the slices, so that a sum over them is the same for any number of threads. At
+    most 2 * `threads` slices are in memory.
+
+    Parameters
+    ----------
+    judge : function of the number z of a slice, its white pixels, (X, Y) bool, and its
+        probabilities, (X, Y) float64. These hold float32 values, as the comparison
+        ``float64(float32 value) > threshold`` of the definition needs them.
+    labels : (Z, Y, X) or (Y, X) array of whole numbers >= 0, white where > 0.
+    probability : array of the same shape, see `interior_probability`.
+    threads : int >= 1.
+
+    Yields
+    ------
+    What `judge` returns, for z = 0, 1, ...
+
+    Raises
+    ------
+    InputError : shapes differ, are not 2-D or 3-D, hold no pixel; values are not as described;
+        `threads` is not a whole number >= 1.
+    """
+    labels, probability = Slices(labels, "labels"), Slices(probability, "probability")
+    labels.refuse_other_shape(probability)
+    if threads != int(threads) or threads < 1:
+        raise InputError(f"threads {threads}: a whole number >= 1 is needed")
+
+    def judged(z, label_slice, probability_slice):
+        white = np.ascontiguousarray(whole_numbers(label_slice, "labels", z).T > 0)
+        return judge(z, white, interior_probability(probability_slice, z))
+
+    slices = zip(range(len(labels)), labels, probability, strict=True)
+    if threads == 1 or len(labels) == 1:
+        yield from (judged(*one) for one in slices)
+        return
+    with ThreadPoolExecutor(min(threads, len(labels))) as pool:
+        in_flight = deque()
+        for one in slices:
+            in_flight.append(pool.submit(judged, *one))
+            if len(in_flight) >= 2 * threads:
+                yield in_flight.popleft().result()
+        while in_flight:
+            yield in_flight.popleft().result()
+
+
+def whole_numbers(labels: np.ndarray, name: str, z: int) -> np.ndarray:
+    """Check one slice of labels: whole numbers >= 0 of any number type.
+
+    Raises
+    ------
+    InputError : a label is negative, fractional, NaN or infinite; the first one is named.
+    """
+    _refuse_not_finite(labels, name, z)
+    if labels.dtype.kind == "f":
+        _refuse(labels != np.floor(labels), labels, name, z, "labels are whole numbers")
+    if labels.dtype.kind in "if":
+        _refuse(labels < 0, labels, name, z, "labels are 0 (background) or more")
+    return labels
+
+
+def interior_probability(probability: np.ndarray, z: int) -> np.ndarray:
+    """Check one slice of a probability map and turn it columns first.
+
+    Parameters
+    ----------
+    probability : (Y, X) array. Floats, and integers of more than 8 bits, must lie in [0, 1]. 8-bit
+        maps are taken as they are, as the official program does, and not divided by 255: with one,
+        every value above 0 is foreground at every threshold below 1.
+    z : int, number of the slice, for the message.
+
+    Returns
+    -------
+    (X, Y) float64 array of float32 values.
+
+    Raises
+    ------
+    InputError : a value is NaN, infinite or outside [0, 1]; the first one is named.
+    """
+    _refuse_not_finite(probability, "probability", z)
+    values = probability.T.astype(np.float32, order="C").astype(np.float64)
+    if probability.dtype.name not in ("bool", "uint8") and (values.min() < 0 or values.max() > 1):
+        outside = (probability < 0) | (probability > 1)
+        _refuse(outside, probability, "probability", z, "probabilities lie in [0, 1]")
+    return values
+
+
+def _refuse_not_finite(values: np.ndarray, name: str, z: int) -> None:
+    if values.dtype.kind == "f":
+        _refuse(~np.isfinite(values), values, name, z, "finite numbers are needed")
+
+
+def _refuse(bad: np.ndarray, values: np.ndarray, name: str, z: int, rule: str) -> None:
+    """Raise InputError if anything is `bad`, naming the first value that is."""
+    if bad.any():
+        y, x = (int(place) for place in np.argwhere(bad)[0])
+        raise InputError(f"{name}, slice {z}: {values[y, x]} at y = {y}, x = {x}; {rule}")
