@@ -1,4 +1,4 @@
-from dataclasses import FrozenInstanceError, asdict
+from dataclasses import FrozenInstanceError, asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from unetcore.augment import AugmentConfig
-from unetcore.recipes import FAST, targets, weight_maps
+from unetcore.errors import InputError
+from unetcore.recipes import FAST, targets, weight_map_config, weight_maps
 from unetcore.train import NetworkConfig, TrainConfig
-from unetcore.weights import training_targets
+from unetcore.weights import WeightMapConfig, training_targets
 
 TWO_CELLS = np.array([[[1, 1, 0, 0, 2, 2], [1, 1, 0, 0, 2, 2]]])
 
@@ -23,6 +24,7 @@ def test_recipe_is_accepted_by_what_it_is_for():
     assert asdict(NetworkConfig(**FAST.network)) == FAST.network
     assert asdict(AugmentConfig(**FAST.augmentation)) == FAST.augmentation
     assert asdict(TrainConfig(**FAST.training)) == FAST.training
+    assert asdict(WeightMapConfig(**FAST.weight_map)) == FAST.weight_map
 
 
 def test_recipe_cannot_be_changed_in_place():
@@ -54,10 +56,36 @@ def test_gaps_between_instances_weigh_more():
     np.testing.assert_allclose(weights[0, 0], [0.75, 0.75, gap, gap, 0.75, 0.75], rtol=1e-6)
 
 
+def test_ignored_pixels_of_a_mask_weigh_nothing():
+    recipe = replace(FAST, weight_map={**FAST.weight_map, "ignore_label": 9})
+    classes, weights = targets(np.array([[[0, 1, 9]]]), "mask", recipe)
+    assert classes.tolist() == [[[0, 1, 0]]]
+    assert weights.tolist() == [[[1, 1, 0]]]
+
+
 def test_weight_maps_of_a_stack_are_those_of_its_pages():
     stack = np.concatenate([TWO_CELLS, TWO_CELLS[:, :, ::-1] * (TWO_CELLS == 1)])
-    classes, weights = weight_maps(stack, "instances", w0=4, sigma=2, gap=1)
+    config = WeightMapConfig(**{**FAST.weight_map, "w0": 4, "sigma": 2, "gap": 1})
+    classes, weights = weight_maps(stack, "instances", config)
     for z, page in enumerate(stack):
-        expected = training_targets(page, kind="instances", w0=4, sigma=2, gap=1)
+        expected = training_targets(page, kind="instances", config=config)
         np.testing.assert_array_equal(classes[z], expected[0])
         np.testing.assert_array_equal(weights[z], expected[1])
+
+
+def test_weight_map_takes_what_is_given_and_the_rest_from_the_recipe():
+    config = weight_map_config(FAST, "ronneberger2015", w0=4, sigma=None, ignore_label=7)
+    assert asdict(config) == {**FAST.weight_map, "w0": 4, "ignore_label": 7}
+
+
+def test_later_weight_map_has_the_gap_of_its_authors_unless_another_is_given():
+    assert weight_map_config(FAST, "falk2019").gap == 1
+    assert weight_map_config(FAST, "falk2019", gap=None).gap == 1
+    assert weight_map_config(FAST, "falk2019", gap=5).gap == 5
+
+
+def test_setting_of_another_form_is_refused():
+    with pytest.raises(InputError, match="w0 = 3: only the form ronneberger2015 has it, not falk"):
+        weight_map_config(FAST, "falk2019", w0=3)
+    with pytest.raises(InputError, match="separation = 3: only the form falk2019 has it"):
+        weight_map_config(FAST, "ronneberger2015", separation=3)

@@ -10,7 +10,14 @@ from types import MappingProxyType
 
 import numpy as np
 
-from unetcore.weights import training_targets
+from unetcore.errors import InputError
+from unetcore.weights import (
+    FORMS,
+    LATER_GAP,
+    WeightMapConfig,
+    ignored_pixels,
+    training_targets,
+)
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ class Recipe:
     network : arguments of `unetcore.train.NetworkConfig`.
     augmentation : arguments of `unetcore.augment.AugmentConfig`.
     training : arguments of `unetcore.train.TrainConfig`.
-    weight_map : w0, sigma (px) and gap (px), see `unetcore.weights.training_targets`.
+    weight_map : arguments of `unetcore.weights.WeightMapConfig`.
     postprocessing : arguments of `unetcore.instances.instances`.
     """
 
@@ -86,16 +93,54 @@ FAST = Recipe(
             "checkpoint_every": 100,  # steps
         }
     ),
-    weight_map=MappingProxyType({"w0": 10, "sigma": 5, "gap": 3}),
+    weight_map=MappingProxyType(
+        {
+            "form": "ronneberger2015",
+            "w0": 10,
+            "sigma": 5,  # px
+            "balance": "inverse-frequency",
+            "gap": 3,  # px
+            "background": 0.1,  # this and the next three: form falk2019 only
+            "background_sigma": 10,  # px
+            "separation": 50,
+            "separation_sigma": 6,  # px
+            "ignore_label": None,
+        }
+    ),
     postprocessing=MappingProxyType({"threshold": 0.5, "smallest_object": 500}),  # px
 )
+
+
+def weight_map_config(recipe: Recipe, form: str, **given) -> WeightMapConfig:
+    """Settings of a weight map: those given, and for None the recipe's or the form's.
+
+    Parameters
+    ----------
+    recipe : whose settings are taken where none are given.
+    form : name of the weight map.
+    given : settings by name. The gap of "falk2019" is by default that of its authors.
+
+    Raises
+    ------
+    InputError : a setting was given that only another form has, or one is out of range.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    for other, names in FORMS.items():
+        for name in names:
+            if other != form and name in given:
+                raise InputError(
+                    f"{name} = {given[name]}: only the form {other} has it, not {form}"
+                )
+    of_form = {"gap": LATER_GAP} if form == "falk2019" else {}
+    return WeightMapConfig(**{**recipe.weight_map, **of_form, **given, "form": form})
 
 
 def targets(labels: np.ndarray, kind: str, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     """Class and loss weight of every pixel of a stack, as a recipe wants them.
 
-    Instances get the weight map of Eq. 2. In a mask all pixels count the same: between membranes
-    there are no gaps to stress, and it is with plain cross entropy that this recipe was tried.
+    Instances get the recipe's weight map. In a mask all pixels count the same, but for ignored
+    ones: between membranes there are no gaps to stress, and it is with plain cross entropy that
+    this recipe was tried.
 
     Parameters
     ----------
@@ -105,17 +150,19 @@ def targets(labels: np.ndarray, kind: str, recipe: Recipe) -> tuple[np.ndarray, 
     Returns
     -------
     classes : (N, H, W) uint8 array, 1 = cell interior.
-    weights : (N, H, W) float32 array > 0.
+    weights : (N, H, W) float32 array >= 0; 0 where ignored.
     """
+    config = WeightMapConfig(**recipe.weight_map)
     if kind == "mask":
-        return (labels > 0).astype(np.uint8), np.ones(labels.shape, np.float32)
-    return weight_maps(labels, kind, **recipe.weight_map)
+        counted = ~ignored_pixels(labels, config.ignore_label)
+        return ((labels > 0) & counted).astype(np.uint8), counted.astype(np.float32)
+    return weight_maps(labels, kind, config)
 
 
 def weight_maps(
-    labels: np.ndarray, kind: str, *, w0: float, sigma: float, gap: int
+    labels: np.ndarray, kind: str, config: WeightMapConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """Classes and weights of `unetcore.weights.training_targets` for an (N, H, W) stack."""
-    pairs = [training_targets(page, kind=kind, w0=w0, sigma=sigma, gap=gap) for page in labels]
+    pairs = [training_targets(page, kind=kind, config=config) for page in labels]
     classes, weights = zip(*pairs, strict=True)
     return np.stack(classes), np.stack(weights)

@@ -1,59 +1,180 @@
-"""Loss weight maps: class balance and the narrow gaps between cells (paper Sec. 3, Eq. 2)."""
+"""Loss weight maps: class balance and the narrow gaps between cells (paper Sec. 3, Eq. 2).
+
+Two maps by name: `weight_map`, the paper's, and `later_weight_map`, that of the authors' plugin of
+2019 (Falk et al., Nature Methods 16, 67-70), which has no class balance of its own.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from scipy import ndimage
 
+from unetcore.distances import checked_labels, two_nearest
 from unetcore.errors import InputError
 
 LABEL_KINDS = ("mask", "instances")
+FORMS = {  # of the weight map, with the settings that it alone uses
+    "ronneberger2015": ("w0", "sigma", "balance"),
+    "falk2019": ("background", "background_sigma", "separation", "separation_sigma"),
+}
+BALANCES = ("inverse-frequency", "rarest-one", "none")
+LATER_GAP = 1  # px, between touching cells in the authors' later code
 SMALLEST_STEP = 2.0**-24  # relative; what is smaller than this vanishes in float32
 
 
-def weight_map(labels, w0=10.0, sigma=5.0):
+@dataclass(frozen=True, kw_only=True)
+class WeightMapConfig:
+    """How labels become classes and loss weights.
+
+    Attributes
+    ----------
+    form : "ronneberger2015" (Eq. 2, `weight_map`) or "falk2019" (`later_weight_map`).
+    w0 : height of the border term of Eq. 2, >= 0 (paper: 10).
+    sigma : its width in px, > 0 (paper: about 5).
+    balance : form of the class balance w_c of Eq. 2, see `class_balance`.
+    gap : px of background put between touching instances, see `separate_touching`.
+    background, background_sigma, separation, separation_sigma : of the form "falk2019" alone, see
+        `later_weight_map`.
+    ignore_label : label whose pixels are no cell, no background, and weigh nothing; None for none.
+
+    Raises
+    ------
+    InputError : a value is out of range; the message names it and its rule.
+    """
+
+    form: str
+    w0: float
+    sigma: float
+    balance: str
+    gap: int
+    background: float
+    background_sigma: float
+    separation: float
+    separation_sigma: float
+    ignore_label: int | None
+
+    def __post_init__(self):
+        _check_choice("form of the weight map", self.form, FORMS)
+        _check_choice("class balance", self.balance, BALANCES)
+        _check_heights(w0=self.w0, separation=self.separation)
+        _check_share(self.background)
+        _check_widths(
+            sigma=self.sigma,
+            background_sigma=self.background_sigma,
+            separation_sigma=self.separation_sigma,
+        )
+        _check_gap(self.gap)
+        _check_ignore_label(self.ignore_label)
+
+
+def training_targets(labels, *, kind: str, config: WeightMapConfig):
+    """Class and loss weight of every pixel of one training slice.
+
+    Parameters
+    ----------
+    labels : (H, W) array of whole numbers >= 0: a mask (0 = membrane, one other value = cell
+        interior) or instance ids.
+    kind : "mask" or "instances". In a mask, every 4-connected component is a cell, and no gap is
+        put between cells.
+    config : form and numbers of the weight map.
+
+    Returns
+    -------
+    classes : (H, W) uint8 array, 1 = cell interior; 0 where ignored.
+    weights : (H, W) float32 array >= 0; 0 where ignored and only there, unless `config` gives
+        background the weight 0.
+
+    Raises
+    ------
+    InputError : unknown kind, a mask of more than two values, or as `checked_labels`.
+    """
+    _check_choice("kind of labels", kind, LABEL_KINDS)
+    labels = checked_labels(labels)
+    ignored = ignored_pixels(labels, config.ignore_label)
+    cells = np.where(ignored, 0, labels)
+    if kind == "mask":
+        _check_mask(cells)
+        cells, _ = ndimage.label(cells)
+    else:
+        cells = separate_touching(cells, config.gap)
+    if config.form == "falk2019":
+        weights = later_weight_map(
+            cells,
+            background=config.background,
+            background_sigma=config.background_sigma,
+            separation=config.separation,
+            separation_sigma=config.separation_sigma,
+        )
+    else:
+        weights = _balance(cells > 0, ~ignored, config.balance)
+        weights += border_weight(cells, config.w0, config.sigma)
+    weights[ignored] = 0
+    return (cells > 0).astype(np.uint8), weights
+
+
+def weight_map(labels, w0=10.0, sigma=5.0, *, balance="inverse-frequency"):
     """Loss weight of every pixel, w(x) = w_c(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2)).
 
     Parameters
     ----------
-    labels : (H, W) int array, 0 = background, 1..K = one id per cell.
+    labels : (H, W) array of whole numbers, 0 = background, others = one id per cell.
     w0 : float >= 0, height of the border term, no unit (paper: 10).
     sigma : float > 0, width in pixels (paper: about 5).
+    balance : form of w_c, see `class_balance`.
 
     Returns
     -------
-    (H, W) float32 array, > 0: class balance w_c (see `class_balance`) plus `border_weight`.
+    (H, W) float32 array, > 0: class balance w_c plus `border_weight` (Eq. 2).
 
     Raises
     ------
-    InputError : `labels` is not a 2-D integer array, `w0` is negative or `sigma` not positive.
+    InputError : as `border_weight` and `class_balance`.
     """
     border = border_weight(labels, w0, sigma)
-    return class_balance(labels) + border
+    return class_balance(labels, balance) + border
 
 
-def class_balance(labels):
-    """Weight w_c that gives cells and background the same total weight, with mean 1 (Eq. 2).
+def class_balance(labels, balance="inverse-frequency"):
+    """Weight w_c that balances cells and background (Eq. 2).
 
-    The paper says only that w_c balances the class frequencies; ours is the inverse frequency of
-    the pixel's class in this image, n / (2 n_class). An image of one class gets 1 everywhere.
+    The paper says only that w_c balances the class frequencies. Of n pixels, n_c of the pixel's
+    class and n_r of the rarer one:
+
+    - "inverse-frequency": w_c = n / (2 n_c). The mean over the image is 1, so that balancing does
+      not change the learning rate. A rare class gets large weights, beside which the border term
+      of height w0 is smaller: with 5 % background, w_c = 10 there.
+    - "rarest-one": w_c = n_r / n_c. The rarer class weighs 1 and the other less, so that w0 = 10
+      means ten times the weight of the rarer class, whatever its share. The ratio of the classes
+      is that of "inverse-frequency".
+    - "none": w_c = 1. The classes are not balanced, and w0 is relative to every pixel's 1.
+
+    An image of one class gets 1 everywhere.
 
     Parameters
     ----------
-    labels : (H, W) int array, 0 = background.
+    labels : (H, W) array of whole numbers, 0 = background.
+    balance : one of the three forms; the default is our choice.
 
     Returns
     -------
-    (H, W) float32 array with mean 1.
+    (H, W) float32 array > 0.
+
+    Raises
+    ------
+    InputError : unknown form, or as `checked_labels`.
 
     Examples
     --------
-    >>> class_balance(np.array([[0, 7, 7, 7]])).round(3).tolist()
-    [[2.0, 0.6669999957084656, 0.6669999957084656, 0.6669999957084656]]
+    >>> labels = np.array([[0, 7, 7, 7, 7]])
+    >>> class_balance(labels).tolist()
+    [[2.5, 0.625, 0.625, 0.625, 0.625]]
+    >>> class_balance(labels, "rarest-one").tolist()
+    [[1.0, 0.25, 0.25, 0.25, 0.25]]
     """
-    cell = _check_labels(labels) > 0
-    n, n_cell = cell.size, int(cell.sum())
-    if n_cell in (0, n):
-        return np.ones(cell.shape, np.float32)
-    return np.where(cell, n / (2 * n_cell), n / (2 * (n - n_cell))).astype(np.float32)
+    _check_choice("class balance", balance, BALANCES)
+    cell = checked_labels(labels) > 0
+    return _balance(cell, np.ones_like(cell), balance)
 
 
 def border_weight(labels, w0=10.0, sigma=5.0):
@@ -61,7 +182,7 @@ def border_weight(labels, w0=10.0, sigma=5.0):
 
     Parameters
     ----------
-    labels : (H, W) int array, 0 = background, 1..K = one id per cell.
+    labels : (H, W) array of whole numbers, 0 = background, others = one id per cell.
     w0 : float >= 0, height of the term, no unit (paper: 10).
     sigma : float > 0, width in pixels (paper: about 5).
 
@@ -71,14 +192,15 @@ def border_weight(labels, w0=10.0, sigma=5.0):
 
     Raises
     ------
-    InputError : `labels` is not a 2-D integer array, `w0` is negative or `sigma` not positive.
+    InputError : as `checked_labels`, `w0` is negative, `sigma` is not positive, or one is not
+        finite.
 
     Notes
     -----
     d1 and d2 are the distances in pixels from a background pixel to the nearest pixel of the
     nearest and of the second nearest cell. The paper does not say what holds inside cells or with
-    fewer than two cells; here the term is 0 there. Beyond sigma sqrt(-2 ln 2^-24), 29 px at
-    sigma = 5, it is below float32's resolution of w0, so each cell is looked at with that margin.
+    fewer than two cells; here the term is 0 there. Where d1 + d2 > sigma sqrt(-2 ln 2^-24), 29 px
+    at sigma = 5, the term is below float32's resolution of w0; it is 0.
 
     Examples
     --------
@@ -86,103 +208,191 @@ def border_weight(labels, w0=10.0, sigma=5.0):
     >>> np.allclose(border_weight(gap)[0, 1:4], 10 * np.exp(-16 / 50))
     True
     """
-    labels = _check_labels(labels)
-    if not w0 >= 0 or not sigma > 0:
-        raise InputError(f"weight map with w0 = {w0}, sigma = {sigma}: w0 must be >= 0, sigma > 0")
-    d1, d2 = _two_smallest_distances(
-        labels, margin=int(np.ceil(sigma * np.sqrt(-2 * np.log(SMALLEST_STEP))))
-    )
-    term = w0 * np.exp(-((d1 + d2) ** 2) / (2 * sigma**2))
-    return np.where(labels == 0, term, 0).astype(np.float32)
+    labels = checked_labels(labels)
+    _check_heights(w0=w0)
+    _check_widths(sigma=sigma)
+    limit = _vanishes_at(sigma)
+    d1, d2, *_ = two_nearest(labels, limit / 2, limit, where=labels == 0)
+    d2 += d1  # in place: at this size, what takes time is to fetch memory
+    return _gaussian(d2, w0, sigma)
+
+
+def later_weight_map(
+    labels, *, background=0.1, background_sigma=10.0, separation=50.0, separation_sigma=6.0
+):
+    """Loss weight of every pixel as in the authors' later code (plugin of 2019).
+
+    Cells weigh 1. Background weighs v + (1 - v) exp(-d1^2 / (2 s1^2)) + lambda exp(-(d1 + d2)^2 /
+    (2 s2^2)): little far from cells, about 1 at their borders, much between two of them.
+
+    Parameters
+    ----------
+    labels : (H, W) array of whole numbers, 0 = background, others = one id per cell.
+    background : float in [0, 1], v, weight far from all cells.
+    background_sigma : float > 0, s1 in px.
+    separation : float >= 0, lambda, height of the term between cells.
+    separation_sigma : float > 0, s2 in px.
+
+    Returns
+    -------
+    (H, W) float32 array in [v, 1 + lambda].
+
+    Raises
+    ------
+    InputError : a number is out of range, or as `checked_labels`.
+
+    Notes
+    -----
+    d1 and d2 are those of `border_weight`. With one cell the last term is 0; without any, the one
+    before it too. That code first cuts a gap of 1 px between touching cells (`separate_touching`).
+    Its versions differ in whether d1 and d2 are taken to the cells before or after that; here it is
+    after, to the cells as they are taught. The authors' script of 2016 has s2^2 in place of 2 s2^2.
+
+    Examples
+    --------
+    >>> lone = later_weight_map(np.array([[1, 0, 0]]))
+    >>> np.allclose(lone, [[1, 0.1 + 0.9 * np.exp(-1 / 200), 0.1 + 0.9 * np.exp(-4 / 200)]])
+    True
+    """
+    labels = checked_labels(labels)
+    _check_share(background)
+    _check_heights(separation=separation)
+    _check_widths(background_sigma=background_sigma, separation_sigma=separation_sigma)
+    cell = labels > 0
+    of_first, of_sum = _vanishes_at(background_sigma), _vanishes_at(separation_sigma)
+    d1, d2, *_ = two_nearest(labels, max(of_first, of_sum / 2), of_sum, where=~cell)
+    weights = np.float32(background) + _gaussian(d1, 1 - background, background_sigma)
+    weights += _gaussian(d1 + d2, separation, separation_sigma)
+    weights[cell] = 1
+    return weights
 
 
 def separate_touching(labels, gap=1):
     """Put a gap of background between cells that touch (paper Sec. 3).
 
-    "The separation border is computed using morphological operations", says the paper, not
-    which. Ours clears each pixel one of whose 8 neighbours belongs to a cell of a higher number,
-    which leaves a gap of one pixel, and widens that line by dilation.
+    "The separation border is computed using morphological operations", says the paper, not which.
+    A gap of 1 px is cut as in the authors' later code: in a scan by rows, a pixel goes if one of
+    its four neighbours before it (left, upper left, upper, upper right) is still there and belongs
+    to another cell. A wider gap is our own: the pixels that have a neighbour, out of 8, of a higher
+    number, widened to a line by dilation.
 
     Parameters
     ----------
-    labels : (H, W) int array, 0 = background, 1..K = one id per cell.
+    labels : (H, W) array of whole numbers, 0 = background, others = one id per cell.
     gap : width in px, odd; 0 leaves the labels as they are.
 
     Returns
     -------
-    (H, W) array of the same type.
+    (H, W) array of the same integer type.
 
     Raises
     ------
-    InputError : `labels` is not a 2-D integer array, or `gap` is neither 0 nor odd.
+    InputError : as `checked_labels`, or `gap` is neither 0 nor odd.
 
     Examples
     --------
     >>> separate_touching(np.array([[1, 1, 1, 2, 2, 2, 0, 3]])).tolist()
-    [[1, 1, 0, 2, 2, 2, 0, 3]]
+    [[1, 1, 1, 0, 2, 2, 0, 3]]
     >>> separate_touching(np.array([[1, 1, 1, 2, 2, 2, 0, 3]]), gap=3).tolist()
     [[1, 0, 0, 0, 2, 2, 0, 3]]
     """
-    labels = _check_labels(labels)
+    labels = checked_labels(labels)
+    _check_gap(gap)
     if gap == 0:
         return labels
-    if gap < 0 or gap % 2 == 0:
-        raise InputError(f"gap of {gap} px between touching cells: need 0 or an odd number")
+    if gap == 1:
+        cleared = labels.astype(np.int64)
+        _clear_contacts(cleared)
+        return cleared.astype(labels.dtype)
     highest = ndimage.maximum_filter(labels, size=3, mode="nearest")
     line = (labels > 0) & (highest > labels)
     distance = ndimage.distance_transform_edt(~line) if line.any() else np.inf
-    return np.where(distance <= (gap - 1) / 2, 0, labels).astype(labels.dtype)
+    return np.where(distance <= (gap - 1) / 2, 0, labels)
 
 
-def training_targets(labels, *, kind, w0, sigma, gap):
-    """Class and loss weight of every pixel of one training slice.
+def ignored_pixels(labels, ignore_label: int | None) -> np.ndarray:
+    """Pixels that carry the label to be ignored: bool array of the labels' shape."""
+    if ignore_label is None:
+        return np.zeros(np.shape(labels), bool)
+    return np.asarray(labels) == ignore_label
 
-    Parameters
-    ----------
-    labels : (H, W) int array: a mask (0 = membrane, anything else = cell interior) or instance ids.
-    kind : "mask" or "instances". In a mask, every 4-connected component is a cell.
-    w0, sigma : of the border term, see `weight_map`.
-    gap : px of background put between touching instances, see `separate_touching`.
 
-    Returns
-    -------
-    classes : (H, W) uint8 array, 1 = cell interior.
-    weights : (H, W) float32 array.
+def _balance(cell, counted, balance):
+    """Class balance of a bool image of cells, of which the pixels in `counted` are counted."""
+    n, n_cell = int(counted.sum()), int((cell & counted).sum())
+    if balance == "none" or n_cell in (0, n):
+        return np.ones(cell.shape, np.float32)
+    sizes = n - n_cell, n_cell
+    total = n / 2 if balance == "inverse-frequency" else min(sizes)
+    of_background, of_cell = (np.float32(total / size) for size in sizes)
+    return np.where(cell, of_cell, of_background)
 
-    Raises
-    ------
-    InputError : unknown kind, or as `weight_map`.
+
+def _gaussian(distance, height, sigma):
+    """Bell of a height and a width as float32; 0 at infinity, where most pixels are."""
+    term = np.zeros(distance.shape, np.float32)
+    near = distance < np.inf
+    term[near] = height * np.exp(-(distance[near] ** 2) / (2 * sigma**2))
+    return term
+
+
+def _vanishes_at(sigma):
+    """Distance in px beyond which a Gaussian is smaller than float32 tells from 0 beside 1."""
+    return sigma * np.sqrt(-2 * np.log(SMALLEST_STEP))
+
+
+@njit(cache=True, nogil=True)
+def _clear_contacts(labels):
+    """Clear, in a scan by rows, every pixel beside one of another cell that is still there.
+
+    Of the 8 neighbours the scan has met four. They suffice: of two pixels that touch, it comes to
+    one of them later.
     """
-    if kind not in LABEL_KINDS:
-        raise InputError(f"labels of kind {kind!r}: need one of {', '.join(LABEL_KINDS)}")
-    cells = _check_labels(labels)
-    if kind == "mask":
-        cells, _ = ndimage.label(cells)
-    else:
-        cells = separate_touching(cells, gap)
-    return (cells > 0).astype(np.uint8), weight_map(cells, w0, sigma)
+    height, width = labels.shape
+    for y in range(height):
+        for x in range(width):
+            for row, column in ((y, x - 1), (y - 1, x - 1), (y - 1, x), (y - 1, x + 1)):
+                if row < 0 or column < 0 or column >= width:
+                    continue
+                if labels[row, column] != 0 and labels[row, column] != labels[y, x]:
+                    labels[y, x] = 0
 
 
-def _two_smallest_distances(labels, margin):
-    """Distances to the nearest and second nearest cell, inf where beyond `margin` px."""
-    d1 = np.full(labels.shape, np.inf)
-    d2 = np.full(labels.shape, np.inf)
-    for cell, box in enumerate(ndimage.find_objects(labels), start=1):
-        if box is None:
-            continue
-        window = tuple(slice(max(0, s.start - margin), s.stop + margin) for s in box)
-        d = ndimage.distance_transform_edt(labels[window] != cell)
-        d2[window] = np.minimum(d2[window], np.maximum(d1[window], d))
-        d1[window] = np.minimum(d1[window], d)
-    return d1, d2
+def _check_choice(what, value, known):
+    if value not in known:
+        raise InputError(f"{what} {value!r}: need one of {', '.join(known)}")
 
 
-def _check_labels(labels):
-    labels = np.asarray(labels)
-    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(
-            f"labels of shape {labels.shape} and type {labels.dtype}: need a 2-D integer array"
-        )
-    if labels.size and labels.min() < 0:
-        raise InputError(f"labels go down to {labels.min()}: need 0 = background, 1..K = cells")
-    return labels
+def _check_heights(**values):
+    for name, value in values.items():
+        if not (np.isfinite(value) and value >= 0):
+            raise InputError(f"{name} = {value}: {name} must be >= 0 and finite")
+
+
+def _check_widths(**values):
+    for name, value in values.items():
+        if not (np.isfinite(value) and value > 0):
+            raise InputError(f"{name} = {value} px: {name} must be > 0 and finite")
+
+
+def _check_share(background):
+    if not 0 <= background <= 1:
+        raise InputError(f"background = {background}: background must be in [0, 1]")
+
+
+def _check_gap(gap):
+    if gap != 0 and (gap < 0 or gap % 2 != 1):
+        raise InputError(f"gap of {gap} px between touching cells: need 0 or an odd number")
+
+
+def _check_ignore_label(ignore_label):
+    if ignore_label is not None and (ignore_label < 1 or ignore_label % 1 != 0):
+        raise InputError(f"ignore label of {ignore_label}: need a whole number >= 1")
+
+
+def _check_mask(mask):
+    cells = mask[mask > 0]
+    if cells.size and cells.min() != cells.max():
+        values = np.unique(mask)
+        few = ", ".join(map(str, values[:4])) + (", ..." if len(values) > 4 else "")
+        raise InputError(f"a mask of the values {few}: need 0 and one other")
