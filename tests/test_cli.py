@@ -19,7 +19,14 @@ from unetcore.data.phantom_em import draw_sections
 from unetcore.evaluate import OF_CELLS, OF_MEMBRANES
 from unetcore.predict import AVERAGINGS
 from unetcore.train import PRECISIONS
-from unetcore.weights import LABEL_KINDS, weight_map
+from unetcore.weights import (
+    BALANCES,
+    FORMS,
+    LABEL_KINDS,
+    later_weight_map,
+    separate_touching,
+    weight_map,
+)
 
 COMMANDS = ("validate", "train", "predict", "evaluate", "weights", "export")
 
@@ -74,6 +81,8 @@ def run(data, tmp_path_factory):
 
 def test_choices_are_those_of_the_package():
     assert get_args(cli.LabelKind) == LABEL_KINDS
+    assert get_args(cli.WeightMapForm) == tuple(FORMS)
+    assert get_args(cli.ClassBalance) == BALANCES
     assert get_args(cli.Averaging) == AVERAGINGS
     assert get_args(cli.Precision) == PRECISIONS
 
@@ -260,16 +269,16 @@ def test_seed_gives_another_network(data, tmp_path, small_recipe):
 
 def test_predict_writes_probabilities_whatever_the_tiles(run, data, tmp_path):
     """Float32; the small tiles may meet other kernels of the library, hence 1e-5."""
-    for name, options in {"a": (), "b": ("--tile", 20)}.items():
+    for name, options in {"a": (), "b": ("--tile", 20), "c": ("--memory", 1)}.items():
         out = tmp_path / f"{name}.tif"
         result = unet(
             *("predict", run, data / "images.tif", "-o", out, "--precision", "float32"), *options
         )
         assert result.exit_code == 0, result.output
-    whole, tiled = (read_images(tmp_path / f"{name}.tif") for name in "ab")
+    whole, *tiled = (read_images(tmp_path / f"{name}.tif") for name in "abc")
     assert (whole.dtype, whole.shape) == (np.float32, (3, 64, 64))
     assert 0 <= whole.min() < whole.max() <= 1
-    np.testing.assert_allclose(tiled, whole, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(tiled, [whole] * 2, rtol=0, atol=1e-5)
 
 
 def test_predict_takes_a_folder_and_averages(run, data, tmp_path):
@@ -338,9 +347,48 @@ def test_evaluate_refuses_what_does_not_belong_together(data, tmp_path):
     write_stack(tmp_path / "p.tif", np.zeros((3, 64, 60), np.float32))
     (line,) = refusal("evaluate", data / "labels.tif", tmp_path / "p.tif")
     assert "labels of 64 x 64 px for images of 64 x 60 px" in line
+    assert "labels.tif" in line
+    assert "p.tif" in line
     write_stack(tmp_path / "big.tif", np.full((3, 64, 64), 7.5, np.float32))
     (line,) = refusal("evaluate", data / "labels.tif", tmp_path / "big.tif")
     assert "float values from 7.5 to 7.5, expected 0 to 1" in line
+
+
+def test_evaluate_refuses_values_and_names_their_file(data, tmp_path):
+    labels = read_images(data / "labels.tif")
+    probability = tmp_path / "p.tif"
+    write_stack(probability, (labels / 255).astype(np.float32))
+    labels[1] = 0
+    write_stack(tmp_path / "empty.tif", labels)
+    (line,) = refusal("evaluate", tmp_path / "empty.tif", probability)
+    assert line.startswith(f"error: {tmp_path}/empty.tif, slice 1: no white pixel")
+    tifffile.imwrite(tmp_path / "negative.tif", -labels.astype(np.int16), photometric="minisblack")
+    (line,) = refusal("evaluate", tmp_path / "negative.tif", probability)
+    assert "negative.tif: label -255, expected 0" in line
+    tifffile.imwrite(tmp_path / "half.tif", labels / np.float32(510), photometric="minisblack")
+    (line,) = refusal("evaluate", tmp_path / "half.tif", probability)
+    assert "half.tif: labels of type float32, expected whole numbers" in line
+    write_stack(tmp_path / "nan.tif", np.where(labels > 0, np.nan, 0.5).astype(np.float32))
+    (line,) = refusal("evaluate", data / "labels.tif", tmp_path / "nan.tif")
+    assert "nan.tif:" in line
+    assert "NaN" in line
+
+
+def test_evaluate_scales_8_bit_maps_unless_told_not_to(data, tmp_path):
+    """With grey 51 = 0.2 on the membranes the cells are parted from threshold 0.2 on: scaled."""
+    labels = read_images(data / "labels.tif")
+    write_stack(tmp_path / "p.tif", np.where(labels > 0, 255, 51).astype(np.uint8))
+    words = ("evaluate", data / "labels.tif", tmp_path / "p.tif", "--json", "--threads", 2)
+    scaled, unscaled = (
+        json.loads(unet(*words, *option).stdout)["pixel_error"] for option in ((), ("--unscaled",))
+    )
+    assert scaled["value"] == 0
+    assert unscaled["value"] == pytest.approx(1 - 2 / (1 + 1 / (labels > 0).mean()))
+    assert len(set(unscaled["values"])) == 1
+    write_stack(tmp_path / "p.tif", np.where(labels > 0, 65535, 9).astype(np.uint16))
+    (line,) = refusal(*words, "--unscaled")
+    assert line.startswith(f"error: {tmp_path}/p.tif, slice 0: ")
+    assert "probabilities lie in [0, 1]" in line
 
 
 def test_weights_are_those_of_equation_2(tmp_path):
@@ -357,6 +405,36 @@ def test_weights_are_those_of_equation_2(tmp_path):
 def test_weights_refuses_a_negative_height(data, tmp_path):
     (line,) = refusal("weights", data / "labels.tif", "-o", tmp_path / "w.tif", "--w0", -1)
     assert "w0 must be >= 0" in line
+
+
+def test_weights_of_the_later_form_and_of_another_balance(tmp_path):
+    labels = np.array([[[3, 3, 3, 5, 5, 0, 0]]], np.uint16)
+    write_stack(tmp_path / "labels.tif", labels)
+    words = ("weights", tmp_path / "labels.tif", "-o", tmp_path / "w.tif")
+    assert unet(*words, "--form", "falk2019", "--background", 0.5).exit_code == 0
+    written = read_images(tmp_path / "w.tif")
+    cells = separate_touching(labels[0], 1)
+    np.testing.assert_array_equal(written[0], later_weight_map(cells, background=0.5))
+    assert unet(*words, "--balance", "rarest-one", "--gap", 0).exit_code == 0
+    expected = weight_map(labels[0], balance="rarest-one")
+    np.testing.assert_array_equal(read_images(tmp_path / "w.tif")[0], expected)
+    (line,) = refusal(*words, "--form", "falk2019", "--sigma", 3)
+    assert "sigma = 3.0: only the form ronneberger2015 has it" in line
+
+
+def test_weights_of_a_mask_with_an_ignored_region(tmp_path):
+    mask = np.array([[[0, 0, 1, 1], [255, 255, 0, 1]]], np.uint8)
+    write_stack(tmp_path / "labels.tif", mask)
+    words = ("weights", tmp_path / "labels.tif", "-o", tmp_path / "w.tif", "--ignore-label", 255)
+    result = unet(*words)
+    assert result.exit_code == 0
+    assert "1 weight map of mask" in result.output
+    # Three pixels of each class count, and there is but one cell.
+    np.testing.assert_array_equal(read_images(tmp_path / "w.tif")[0], [[1, 1, 1, 1], [0, 0, 1, 1]])
+    (line,) = refusal(*words[:-2], "--labels-are", "mask")
+    assert "3 different values (0, 1, 255)" in line
+    (line,) = refusal(*words[:-1], 0)
+    assert "ignore label of 0: need a whole number >= 1" in line
 
 
 def test_export_writes_a_zip(run, tmp_path):

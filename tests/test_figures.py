@@ -1,6 +1,7 @@
 import json
 
 import figure_overview
+import figure_seams
 import figure_segmentation
 import figure_weight_map
 import numpy as np
@@ -20,11 +21,13 @@ from unetcore.figures import (
     overview,
     read_history,
     save,
+    seams,
     segmentation,
     tile_plan,
     weight_map,
 )
-from unetcore.tiling import plan_tiles
+from unetcore.metrics import warping_error
+from unetcore.tiling import NaivePlan, plan_tiles, several_tiles
 
 
 def history(losses, rates=None):
@@ -134,11 +137,64 @@ def test_compared_plan_has_three_tiles_a_side():
     assert (len(used), len(compared)) == (1, 9)
 
 
+def seams_of(ways, shape=(70, 90), side=36):
+    plans = plan_tiles(shape, side), NaivePlan(shape, (side, side))
+    return seams(np.zeros(shape), ways, plans)
+
+
+def panel(figure, letter):
+    (found,) = [axes for axes in figure.axes if f"{{{letter}}}" in axes.get_title(loc="left")]
+    return found
+
+
+def test_borders_of_both_plans_are_drawn_at_their_steps():
+    figure = seams_of(np.zeros((3, 70, 90)))
+    for letter, step in (("b", 32), ("e", 32), ("c", 36), ("f", 36)):
+        lines = [line for line in panel(figure, letter).lines if line.get_gid() == "border"]
+        at = {float(v) for line in lines for v in (*line.get_xdata(), *line.get_ydata())} - {0, 1}
+        assert at == {step - 0.5, 2 * step - 0.5}
+    assert "step 32 = 2 × 16" in panel(figure, "b").get_title(loc="left")
+    assert "step 36 = 2 × 16 + 4" in panel(figure, "c").get_title(loc="left")
+
+
+def test_differences_and_flipped_labels_are_those_of_each_plan():
+    ways = np.full((3, 70, 90), 0.4)
+    ways[2, 50:, 60:] = 0.65
+    ways[2, 0, :3] = 0.45
+    figure = seams_of(ways)
+    assert panel(figure, "e").get_xlabel() == "largest difference 0; 0 labels flip (0.00%)"
+    # 20 rows x 30 columns of 70 x 90 px
+    assert panel(figure, "f").get_xlabel() == "largest difference 0.25; 600 labels flip (9.52%)"
+    shown = panel(figure, "f").images[0].get_array()
+    np.testing.assert_allclose(shown[0, :4], [0.05, 0.05, 0.05, 1e-5])
+
+
+@pytest.mark.parametrize(
+    ("shape", "tile", "side"),
+    [((512, 512), 388, 388), ((256, 200), 260, 132), ((256, 256), 196, 196), ((30, 40), 388, 20)],
+)
+def test_seams_are_shown_with_several_tiles(shape, tile, side):
+    assert several_tiles(shape, tile) == side
+    assert len(NaivePlan(shape, (side, side))) > 1
+
+
 def test_a_gap_in_the_membrane_is_a_merger():
     membrane = np.zeros(24)
     membrane[10:13] = 1
     figure = segmentation(example(*two_cells(membrane)))
     assert legend_texts(figure)[1:] == ["split: 0 places, 0 px", "merger: 1 place, 3 px"]
+
+
+def test_rings_are_where_the_warping_error_has_its_places():
+    labels, probability = two_cells(0)
+    probability[[4, 15, 16, 17], 12] = 1
+    figure = segmentation(example(labels, probability))
+    lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}
+    places = warping_error(labels, probability, thresholds=[0.5]).mergers.largest
+    assert len(places) == 2
+    ringed = set(map(tuple, lines["_merger"].get_xydata()))
+    assert ringed == {(place.x, place.y) for place in places} == {(12, 4), (12, 16)}
+    assert lines["_split"].get_xydata().size == 0
 
 
 def test_a_line_through_a_cell_is_a_split():
@@ -256,6 +312,9 @@ def test_scripts_draw_from_files(prediction):
     out = prediction / "figure.png"
     dataset, predicted = paths(prediction, *DATASET), paths(prediction, *PREDICTION)
     weights = prediction / "weights.tif"
+    three_ways = prediction / "three_ways.tif"
+    write_stack(three_ways, np.full((3, 24, 25), 0.5, np.float32))
+    figure_seams.main(prediction / "images.tif", three_ways, out, tile=20, depth=4, title="t")
     figure_segmentation.main(*dataset, *predicted, None, out, title="t")
     figure_overview.main(*dataset, weights, *predicted, None, out)
     figure_weight_map.main(*dataset, prediction / "labels.tif", weights, out, title="t")

@@ -87,6 +87,59 @@ def test_mirror_of_a_range_that_does_not_touch_the_image():
     np.testing.assert_array_equal(geometry.mirror_index(5, 9, 4), [1, 0, 1, 2])  # 0 1 2 3 2|1 0 1 2
 
 
+def sides_of_skips_and_ups(size, depth):
+    """Sides of skip connections and of what they are joined to, by the drawing of Fig. 1."""
+    skips, ups = [], []
+    for _ in range(depth):
+        size -= 4
+        skips.append(size)
+        size //= 2
+    for _ in range(depth):
+        size = 2 * (size - 4)
+        ups.append(size)
+    return skips, ups[::-1]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 5])
+def test_margin_of_a_skip_connection_is_what_its_crop_loses(depth):
+    for k in range(4):
+        skips, ups = sides_of_skips_and_ups(4 + 2 * geometry.halo(depth) + k * 2**depth, depth)
+        for level, (skip, up) in enumerate(zip(skips, ups, strict=True)):
+            assert geometry.skip_margin(level, depth) == (skip - up) // 2
+
+
+def test_margins_of_the_paper():
+    # Fig. 1: 568 to 392, 280 to 200, 136 to 104, 64 to 56.
+    assert [geometry.skip_margin(level) for level in range(4)] == [88, 40, 16, 4]
+
+
+@pytest.mark.parametrize("depth", [1, 3, 4])
+def test_levels_of_the_expansive_path_make_just_what_the_next_one_needs(depth):
+    for size in range(1, 100):
+        *below, last = geometry.expansive_sizes(size, depth)
+        assert last == size
+        for given, made in zip(below, [*below[1:], last], strict=True):
+            assert 2 * given - 4 in (made, made + 1)  # an up-convolution makes even sizes
+
+
+def test_multiply_accumulates_of_the_whole_output_are_those_of_the_tile():
+    for output in (4, 196, 388):
+        side = output + 184
+        whole = geometry.multiply_accumulates(side, side, output=(output, output))
+        assert whole == geometry.multiply_accumulates(side, side)
+
+
+def test_multiply_accumulates_of_a_part_by_hand():
+    # One level and its bottom on 20 x 20 px, 1 channel; 3 x 1 px of the output of 4 x 4 px need
+    # 4 x 3 of the bottom, of whose 8 x 6 up-convolved px 7 x 5 make 5 x 3 and then 3 x 1.
+    contracting = 9 * (18**2 * 1 * 1 + 16**2 * 1 * 1)
+    bottom = 9 * (6 * 5 * 1 * 2 + 4 * 3 * 2 * 2)
+    expansive = 4 * 4 * 3 * 2 * 1 + 9 * (5 * 3 * 2 * 1 + 3 * 1 * 1 * 1)
+    expected = contracting + bottom + expansive + 3 * 1 * 1 * 2
+    found = geometry.multiply_accumulates(20, 20, channels=1, depth=1, output=(3, 1))
+    assert found == expected
+
+
 def test_multiply_accumulates_of_the_first_two_convolutions_by_hand():
     # One level and its bottom on 20 x 20 px, 1 channel: 18, 16 | pool 8 | 6, 4 | 8 | 6, 4 | 4.
     contracting = 9 * (18**2 * 1 * 1 + 16**2 * 1 * 1)

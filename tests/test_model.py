@@ -10,7 +10,7 @@ from torch import nn
 
 from unetcore.errors import InputError
 from unetcore.geometry import multiply_accumulates
-from unetcore.model import UNet, centre_crop, initialise
+from unetcore.model import UNet, initialise
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
@@ -44,7 +44,7 @@ def test_convolutional_layers_are_those_of_the_paper():
     assert all(layer.padding == (0, 0) and layer.bias is not None for layer in layers)
 
 
-def operations_by_hooks(model, image):
+def operations_by_hooks(model, *given):
     """Multiply-accumulates of one forward pass, counted as it runs."""
     counts = []
 
@@ -56,7 +56,7 @@ def operations_by_hooks(model, image):
     for layer in model.modules():
         if isinstance(layer, CONVOLUTIONS):
             layer.register_forward_hook(count)
-    model(image)
+    model(*given)
     return sum(counts)
 
 
@@ -138,9 +138,32 @@ def test_forward_agrees_with_a_slow_copy(variant):
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
-def test_centre_crop_loses_the_same_on_both_sides():
-    x = torch.arange(6 * 8).reshape(1, 1, 6, 8)
-    assert centre_crop(x, (2, 4))[0, 0].tolist() == [[18, 19, 20, 21], [26, 27, 28, 29]]
+@pytest.mark.parametrize("variant", ["figure1", "release"])
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_part_of_the_output_is_the_corner_of_all_of_it(variant, depth):
+    model = network(variant=variant, depth=depth).double()
+    rng = np.random.default_rng(depth)
+    halo, period = 6 * 2**depth - 4, 2**depth
+    full = [4 + period * int(n) for n in rng.integers(0, 5, 2)]
+    image = torch.as_tensor(rng.normal(size=(2, 1, *(side + 2 * halo for side in full))))
+    with torch.no_grad():
+        whole = model(image)
+        for part in ((1, 1), full, (full[0], 1), *(rng.integers(1, np.add(full, 1), (4, 2)))):
+            found = model(image, tuple(int(n) for n in part))
+            torch.testing.assert_close(found, whole[..., : part[0], : part[1]], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("part", [(1, 1), (13, 20), (20, 9)])
+def test_operations_of_a_part_are_those_counted_in_a_forward_pass(part):
+    model = network(width=4, depth=4)
+    counted = operations_by_hooks(model, torch.zeros(1, 1, 204, 204), part)
+    assert multiply_accumulates(204, 204, channels=4, output=part) == counted
+
+
+@pytest.mark.parametrize("part", [(21, 4), (4, 5), (0, 4)])
+def test_part_that_is_not_in_the_output_is_refused(part):
+    with pytest.raises(InputError, match=r"output of \(.*\) px: .* the output tile, \(20, 4\) px"):
+        network(depth=4)(torch.zeros(1, 1, 204, 188), part)
 
 
 def test_release_keeps_the_channels_of_the_last_up_convolution():

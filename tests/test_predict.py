@@ -9,8 +9,14 @@ from scipy.special import expit
 from unetcore import predict as module
 from unetcore.errors import InputError
 from unetcore.model import UNet, initialise
-from unetcore.predict import AVERAGINGS, Predictor, predict_probability, softmax
-from unetcore.tiling import predict_tiled
+from unetcore.predict import (
+    AVERAGINGS,
+    Predictor,
+    predict_probability,
+    predict_three_ways,
+    softmax,
+)
+from unetcore.tiling import NetworkTraits, predict_tiled
 
 HALO = 8  # of one pooling
 
@@ -186,6 +192,48 @@ def test_predictor_is_the_network_without_drop_out():
     np.testing.assert_array_equal(predictor(tiles), found)
     with torch.no_grad():
         np.testing.assert_allclose(model.eval()(torch.as_tensor(tiles)), found, atol=1e-6)
+
+
+def test_predictor_computes_the_part_that_is_asked_for(network):
+    tiles = random_image(2, 1, 36, 52)
+    predictor = Predictor(network)
+    np.testing.assert_array_equal(predictor(tiles, output=(7, 30)), predictor(tiles)[..., :7, :30])
+
+
+@pytest.mark.parametrize(("precision", "size"), [("float32", 4), ("bfloat16", 2)])
+def test_predictor_says_what_the_plan_depends_on(precision, size):
+    traits = Predictor(UNet(width=8, depth=1), precision, memory=10**9).traits
+    assert traits == NetworkTraits(width=8, value_size=size, crops=True, memory=10**9)
+    assert Predictor(UNet(width=8, depth=1)).traits.memory == 2 * 2**30
+
+
+def test_the_plan_of_a_predictor_is_the_one_it_predicts_by():
+    # A map of 8 channels in float32 is 32 bytes per px; one pooling loses 8 px on every side.
+    predictor = Predictor(UNet(width=8, depth=1), memory=10**6)
+    plan, calls = predictor.plan((200, 90)), []
+    assert 2.5 * 32 * (plan.tile[0] + 16) * (plan.tile[1] + 16) < plan.memory <= 10**6
+    assert len(plan) > 1
+
+    def counted(tiles, output=None):
+        calls.append(tiles.shape)
+        return predictor(tiles, output)
+
+    counted.traits = predictor.traits
+    predict_tiled(random_image(200, 90), counted, None, predictor.depth)
+    assert calls == [(len(batch), 1, *plan.input_shape) for batch in plan.batches()]
+
+
+def test_of_three_ways_to_predict_one_has_seams():
+    model = UNet(width=16)
+    initialise(model, torch.Generator().manual_seed(0))
+    image = random_image(300, 290)
+    whole, seamless, naive = predict_three_ways(image, Predictor(model), 132)
+    np.testing.assert_allclose(whole, predict_probability(image, Predictor(model)), atol=1e-6)
+    np.testing.assert_array_equal(seamless, whole)
+    np.testing.assert_array_equal(naive[:132, :132], whole[:132, :132])
+    flipped = (naive > 0.5) != (whole > 0.5)
+    assert flipped.mean() > 0.05
+    assert flipped[:132, :132].sum() == 0
 
 
 def test_bfloat16_is_close_and_returns_float32(network):

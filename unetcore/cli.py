@@ -20,11 +20,18 @@ from unetcore.data.annotated import (
     read_grey,
     read_stack,
 )
-from unetcore.data.io import check_pair, read_labels, write_stack
+from unetcore.data.io import (
+    check_pair,
+    read_images,
+    read_labels,
+    read_probability,
+    write_stack,
+)
 from unetcore.errors import InputError
-from unetcore.recipes import FAST, weight_maps
+from unetcore.recipes import FAST, weight_map_config, weight_maps
 from unetcore.script import BAD_INPUT
 from unetcore.terminal import command, count, duration, metrics_table, progress, show_annotated
+from unetcore.weights import LATER_GAP, ignored_pixels
 
 # Modules that need torch, which takes more than a second to import, are imported where needed.
 
@@ -41,6 +48,8 @@ USERS_OS_ERRORS = (  # of outputs that cannot be written
 )
 
 LabelKind = Literal["mask", "instances"]
+WeightMapForm = Literal["ronneberger2015", "falk2019"]
+ClassBalance = Literal["inverse-frequency", "rarest-one", "none"]
 Averaging = Literal["none", "rot7", "d4", "mirror4"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -103,6 +112,11 @@ OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="Fil
 RunArgument = Annotated[
     Path, typer.Argument(metavar="RUN_DIR", help="Folder that `unet train` made.")
 ]
+
+
+def _weight_option(name: str, what: str):
+    """Option of a number of the weight map; None takes the recipe's."""
+    return typer.Option(help=what, show_default=str(FAST.weight_map[name]))
 
 
 def _examples(*commands: str) -> str:
@@ -213,6 +227,15 @@ def predict(
         int | None,
         typer.Option(help="Output tile in px, one of 4 + 16 k.", show_default="planned"),
     ] = None,
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="MB",
+            help="Memory that a planned tile may take, beside images and weights.",
+            show_default="half of what is free on a GPU, else 2 GiB",
+        ),
+    ] = None,
     precision: Annotated[
         Precision, typer.Option(help="bfloat16 is faster where the hardware computes in it.")
     ] = "auto",
@@ -237,7 +260,7 @@ def predict(
 
     network, description = RunFolder(run_dir).load()
     slices = normalise(read_grey(image), description["training"]["normalisation"])
-    predictor = Predictor(network, precision)
+    predictor = Predictor(network, precision, memory and memory * 1_000_000)
     maps = [
         predict_probability(page, predictor, averaging=averaging, tile=tile)
         for page in tqdm(slices, "predict", unit="image", disable=None, leave=False)
@@ -255,7 +278,7 @@ def predict(
 @app.command(
     epilog=_examples(
         "unet evaluate labels.tif probability.tif",
-        "unet evaluate labels.tif probability.tif --json > metrics.json",
+        "unet evaluate labels.tif probability.tif --threads 4 --json > metrics.json",
         "unet evaluate cells.tif segmentation.tif --segmentation",
     )
 )
@@ -273,23 +296,40 @@ def evaluate(
         ),
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print values, thresholds and sweeps as JSON.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print values, sweeps and the places of splits and mergers as JSON.",
+        ),
     ] = False,
+    unscaled: Annotated[
+        bool,
+        typer.Option(
+            "--unscaled",
+            help="Take an 8-bit PROBABILITY as it is, as the official program does: all above 0 is "
+            "foreground at every threshold below 1. Default: divide it by 255.",
+        ),
+    ] = False,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Slices judged at a time; the result is the same for any.")
+    ] = 1,
 ) -> None:
     """Compare a prediction with labels.
 
     Of a probability: warping, Rand and pixel error (2012), V_rand and V_info (later), each at its
     best threshold. Of a segmentation: SEG and IoU of the cell tracking challenge.
     """
-    from unetcore.evaluate import OF_CELLS, OF_MEMBRANES, evaluate
+    from unetcore.evaluate import OF_CELLS, OF_MEMBRANES, evaluate, naming
 
     reference = read_stack(labels, read_labels)
-    found = read_stack(probability, read_labels) if segmentation else read_grey(probability)
+    read = read_labels if segmentation else read_images if unscaled else read_probability
+    found = read_stack(probability, read)
     check_pair(found, reference, images_name=probability, labels_name=labels)
-    if segmentation:
-        values = evaluate(OF_CELLS, reference, None, segmentation=found)
-    else:
-        values = evaluate(OF_MEMBRANES, reference, found)
+    with naming(labels=labels, reference=labels, probability=probability):
+        if segmentation:
+            values = evaluate(OF_CELLS, reference, None, segmentation=found)
+        else:
+            values = evaluate(OF_MEMBRANES, reference, found, threads=threads)
     typer.echo(json.dumps(values, indent=1) if as_json else metrics_table(values))
 
 
@@ -297,18 +337,56 @@ def evaluate(
     epilog=_examples(
         "unet weights cells.tif -o weights.tif",
         "unet weights cells.tif -o weights.tif --w0 10 --sigma 5",
+        "unet weights cells.tif -o weights.tif --form falk2019 --ignore-label 65535",
     )
 )
 def weights(
     labels: LabelsArgument,
     out: OutOption,
-    w0: Annotated[float, typer.Option(help="Height of the border term.")] = FAST.weight_map["w0"],
-    sigma: Annotated[float, typer.Option(help="Width of the border term in px.")] = FAST.weight_map[
-        "sigma"
-    ],
+    form: Annotated[
+        WeightMapForm,
+        typer.Option(help="Equation 2 of the paper, or the weights of the authors' later code."),
+    ] = FAST.weight_map["form"],
+    w0: Annotated[
+        float | None, _weight_option("w0", "Equation 2: height of the border term.")
+    ] = None,
+    sigma: Annotated[
+        float | None, _weight_option("sigma", "Equation 2: width of the border term in px.")
+    ] = None,
+    balance: Annotated[
+        ClassBalance | None,
+        _weight_option(
+            "balance", "Equation 2: class weights of mean 1, the rarer class at 1, or all at 1."
+        ),
+    ] = None,
     gap: Annotated[
-        int, typer.Option(help="Background put between touching instances, in px.")
-    ] = FAST.weight_map["gap"],
+        int | None,
+        typer.Option(
+            help="Background put between touching instances, in px.",
+            show_default=f"{FAST.weight_map['gap']}; falk2019: {LATER_GAP}",
+        ),
+    ] = None,
+    background: Annotated[
+        float | None, _weight_option("background", "falk2019: weight far from cells.")
+    ] = None,
+    background_sigma: Annotated[
+        float | None,
+        _weight_option("background_sigma", "falk2019: width of the rise towards a cell in px."),
+    ] = None,
+    separation: Annotated[
+        float | None, _weight_option("separation", "falk2019: height of the term between cells.")
+    ] = None,
+    separation_sigma: Annotated[
+        float | None, _weight_option("separation_sigma", "falk2019: its width in px.")
+    ] = None,
+    ignore_label: Annotated[
+        int | None,
+        typer.Option(
+            metavar="LABEL",
+            help="Pixels of this label are neither cell nor background: weight 0.",
+            show_default=False,
+        ),
+    ] = None,
     labels_are: LabelsAreOption = None,
 ) -> None:
     """Write the loss weight of every pixel.
@@ -317,10 +395,24 @@ def weights(
     between cells. In a mask every connected component is a cell. The result is a float32 TIFF of
     as many pages.
     """
+    config = weight_map_config(
+        FAST,
+        form,
+        w0=w0,
+        sigma=sigma,
+        balance=balance,
+        gap=gap,
+        background=background,
+        background_sigma=background_sigma,
+        separation=separation,
+        separation_sigma=separation_sigma,
+        ignore_label=ignore_label,
+    )
     stack = read_stack(labels, read_labels)
-    kind = labels_are or kind_of(stack)
-    check_labels(stack, kind, name=labels)
-    _, maps = weight_maps(stack, kind, w0=w0, sigma=sigma, gap=gap)
+    known = np.where(ignored_pixels(stack, ignore_label), 0, stack)
+    kind = labels_are or kind_of(known)
+    check_labels(known, kind, name=labels)
+    _, maps = weight_maps(stack, kind, config)
     write_stack(out, maps)
     pages = count(len(maps), "weight map")
     typer.echo(f"{out}: {pages} of {kind}, weights {maps.min():.2f} to {maps.max():.2f}")

@@ -66,6 +66,33 @@ def round_up_to_output_tile(size: int, depth: int = DEPTH) -> int:
     return 4 + max(0, -(-(size - 4) // period)) * period
 
 
+def skip_margin(level: int, depth: int = DEPTH) -> int:
+    """Pixels that the crop takes from each side of a level's skip connection (Fig. 1: 88 to 4).
+
+    The deepest loses the 4 px of two convolutions at half its scale, 4 per side; each level above
+    loses twice that of the one below and 8 more, for four convolutions at half its scale.
+    """
+    return 12 * 2 ** (depth - 1 - level) - 8
+
+
+def expansive_sizes(size: int, depth: int = DEPTH) -> list[int]:
+    """Sides that the levels must make, from the bottom up, for an output of `size` px.
+
+    Two convolutions need 4 px more than they make, an up-convolution half of what it makes.
+
+    Examples
+    --------
+    >>> expansive_sizes(388)
+    [28, 52, 100, 196, 388]
+    >>> expansive_sizes(377)
+    [28, 51, 98, 191, 377]
+    """
+    sizes = [size]
+    for _ in range(depth):
+        sizes.append((sizes[-1] + 5) // 2)
+    return sizes[::-1]
+
+
 def mirror_index(start: int, stop: int, size: int) -> np.ndarray:
     """Index of the pixel that stands at each position of start..stop-1 of a mirrored axis.
 
@@ -85,29 +112,37 @@ def mirror_index(start: int, stop: int, size: int) -> np.ndarray:
 
 
 def multiply_accumulates(
-    height: int, width: int, channels: int = 64, depth: int = DEPTH, n_classes: int = 2
+    height: int,
+    width: int,
+    channels: int = 64,
+    depth: int = DEPTH,
+    n_classes: int = 2,
+    output: tuple[int, int] | None = None,
 ) -> int:
     """Multiply-accumulates of one forward pass on an input tile of height x width px (Fig. 1).
 
-    Counts every convolution of the network of Fig. 1 with one input channel.
+    Counts every convolution of the network of Fig. 1 with one input channel. With `output`, (h, w)
+    in px, only what that part of the output tile needs of the expansive path is counted.
     """
-    total, c_in, skips = 0, 1, []
+    total, c_in, c = 0, 1, channels
     h, w = height, width
-    for level in range(depth + 1):
-        c = channels * 2**level
-        total += 9 * ((h - 2) * (w - 2) * c_in * c + (h - 4) * (w - 4) * c * c)
-        h, w, c_in = h - 4, w - 4, c
-        if level < depth:
-            h, w = h // 2, w // 2
-            skips.append(c)
-    for c in reversed(skips):
-        total += (
-            4 * h * w * (2 * c) * c
-        )  # up-convolution: 4 weights, each used once per input pixel
-        h, w = 2 * h, 2 * w
-        total += 9 * ((h - 2) * (w - 2) * 2 * c * c + (h - 4) * (w - 4) * c * c)
-        h, w = h - 4, w - 4
+    for _ in range(depth):
+        total += _two_convolutions(h - 4, w - 4, c_in, c)
+        h, w, c_in, c = (h - 4) // 2, (w - 4) // 2, c, 2 * c
+    output = output or (height - 2 * halo(depth), width - 2 * halo(depth))
+    (h, w), *parts = zip(*(expansive_sizes(side, depth) for side in output), strict=True)
+    total += _two_convolutions(h, w, c_in, c)
+    for part in parts:
+        total += 4 * h * w * c * (c // 2)  # up-convolution: 4 weights, each once per input pixel
+        h, w = part
+        total += _two_convolutions(h, w, c, c // 2)
+        c //= 2
     return total + h * w * channels * n_classes
+
+
+def _two_convolutions(height: int, width: int, c_in: int, c_out: int) -> int:
+    """Multiply-accumulates of the two 3x3 convolutions that make height x width px."""
+    return 9 * c_out * ((height + 2) * (width + 2) * c_in + height * width * c_out)
 
 
 def needed_multiply_accumulates(

@@ -60,36 +60,50 @@ class UNet(nn.Module):
         self.pool = nn.MaxPool2d(2)
         keeps = [variant == "release" and level == 0 for level in range(depth)]
         self.expansive = nn.ModuleList(
-            ExpansiveLevel(channels[level + 1], channels[level], variant == "release", keeps[level])
+            ExpansiveLevel(
+                channels[level + 1],
+                channels[level],
+                geometry.skip_margin(level, depth),
+                relu=variant == "release",
+                keep_channels=keeps[level],
+            )
             for level in reversed(range(depth))
         )
         self.scores = nn.Conv2d(width, n_classes, 1)
 
-    def forward(self, image):
-        """Scores of every class for the output tile.
+    def forward(self, image, output=None):
+        """Scores of every class for the output tile, or for its upper left part.
 
         Parameters
         ----------
         image : (B, in_channels, H, W) float tensor, H and W each 188 + 16 k for depth 4.
+        output : (h, w) in px of the part wanted, None for all. As no convolution is padded, the
+            rest is left out on the whole expansive path, and nothing changes in the part.
 
         Returns
         -------
-        (B, n_classes, H - 184, W - 184) float tensor of scores, before the softmax.
+        (B, n_classes, H - 184, W - 184) float tensor of scores, before the softmax; (B, n_classes,
+        h, w) if `output` is given.
 
         Raises
         ------
-        InputError : H or W does not fit the poolings.
+        InputError : H or W does not fit the poolings, or `output` is larger than they give.
         """
-        for side in image.shape[-2:]:
-            geometry.output_size(int(side), self.depth)
+        full = [geometry.output_size(int(side), self.depth) for side in image.shape[-2:]]
+        parts = [None] * (self.depth + 1)  # of each level from the bottom up, None for all
+        if output is not None:
+            _check_part(output, full)
+            sizes = (geometry.expansive_sizes(side, self.depth) for side in output)
+            parts = list(zip(*sizes, strict=True))
         x, skips = image, []
         for level in self.contracting[:-1]:
             x = level(x)  # (B, width 2**l, h - 4, w - 4)
             skips.append(x)
             x = self.pool(x)  # (B, width 2**l, (h - 4) / 2, (w - 4) / 2)
-        x = self.contracting[-1](x)  # (B, width 2**depth, h - 4, w - 4)
-        for level in self.expansive:
-            x = level(x, skips.pop())  # (B, width 2**l, 2 h - 4, 2 w - 4)
+        bottom, *parts = parts
+        x = self.contracting[-1](corner(x, bottom))  # (B, width 2**depth, h - 4, w - 4)
+        for level, part in zip(self.expansive, parts, strict=True):
+            x = level(x, skips.pop(), part)  # (B, width 2**l, 2 h - 4, 2 w - 4)
         return self.scores(x)  # (B, n_classes, H - 184, W - 184)
 
 
@@ -109,23 +123,36 @@ class TwoConvolutions(nn.Sequential):
 class ExpansiveLevel(nn.Module):
     """Up-convolution, copy and crop, two convolutions."""
 
-    def __init__(self, c_in, c_skip, relu, keep_channels):
+    def __init__(self, c_in, c_skip, margin, *, relu, keep_channels):
         super().__init__()
         c_up = c_in if keep_channels else c_skip
         up = nn.ConvTranspose2d(c_in, c_up, 2, stride=2)
         self.up = nn.Sequential(up, nn.ReLU(inplace=True)) if relu else up
+        self.margin = margin  # px that the crop takes from each side of the skip connection
         self.convolutions = TwoConvolutions(c_up + c_skip, c_skip)
 
-    def forward(self, x, skip):
-        """(B, c_in, h, w) and its skip connection -> (B, c_skip, 2 h - 4, 2 w - 4)."""
-        up = self.up(x)
-        return self.convolutions(torch.cat((up, centre_crop(skip, up.shape[-2:])), dim=1))
+    def forward(self, x, skip, part=None):
+        """(B, c_in, h, w) and its skip connection -> (B, c_skip, 2 h - 4, 2 w - 4), or a part."""
+        return self.convolutions(self._joined(x, skip, part))
+
+    def _joined(self, x, skip, part):
+        """Up-convolution beside the cropped skip connection: (B, c_up + c_skip, 2 h, 2 w)."""
+        up = corner(self.up(x), part)
+        skip = corner(skip[..., self.margin :, self.margin :], up.shape[-2:], lost=0)
+        return torch.cat((up, skip), dim=1)
 
 
-def centre_crop(x, shape):
-    """Central part of the given (h, w) of a (B, C, H, W) tensor."""
-    top, left = (x.shape[-2] - shape[0]) // 2, (x.shape[-1] - shape[1]) // 2
-    return x[..., top : top + shape[0], left : left + shape[1]]
+def corner(x, part, lost=4):
+    """Upper left of (B, C, H, W) from which layers that lose `lost` px make a part of (h, w)."""
+    return x if part is None else x[..., : part[0] + lost, : part[1] + lost]
+
+
+def _check_part(part, full):
+    if any(not 1 <= wanted <= given for wanted, given in zip(part, full, strict=True)):
+        raise InputError(
+            f"output of {tuple(part)} px: need at least 1 px per side and at most the output tile, "
+            f"{tuple(full)} px"
+        )
 
 
 @torch.no_grad()

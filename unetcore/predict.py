@@ -7,9 +7,19 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from unetcore import geometry
 from unetcore.errors import InputError
-from unetcore.tiling import predict_tiled
-from unetcore.train import autocast, best_device
+from unetcore.tiling import (
+    MEMORY,
+    NaivePlan,
+    NetworkTraits,
+    TilePlan,
+    plan_tiles,
+    predict_tiled,
+    predict_tiles,
+    stitch,
+)
+from unetcore.train import autocast, best_device, resolve_precision
 
 AVERAGINGS = ("none", "rot7", "d4", "mirror4")
 
@@ -21,21 +31,50 @@ class Predictor:
     ----------
     network : UNet in evaluation mode.
     precision : "auto", "float32" or "bfloat16"; scores are float32 in any case.
+    memory : bytes that one call may take beside the weights, for the plan of tiles; None takes half
+        of what is free on a GPU, 2 GiB on a CPU.
+
+    Attributes
+    ----------
+    depth : number of poolings.
+    traits : what `plan_tiles` must know.
     """
 
-    def __init__(self, network, precision="float32"):
+    def __init__(self, network, precision="float32", memory=None):
         self.device = best_device()
         self.depth = network.depth
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()
         self.autocast = autocast(precision, self.device)
+        self.traits = NetworkTraits(
+            width=network.settings["width"],
+            value_size=2 if resolve_precision(precision, self.device) == "bfloat16" else 4,
+            crops=True,
+            on_gpu=self.device.type == "cuda",
+            memory=memory or _memory_of(self.device),
+        )
 
     @torch.inference_mode()
-    def __call__(self, tiles: np.ndarray) -> np.ndarray:
-        """Scores (B, K, h - 184, w - 184) of input tiles (B, C, h, w), both float32."""
+    def __call__(self, tiles: np.ndarray, output: tuple[int, int] | None = None) -> np.ndarray:
+        """Scores (B, K, h - 184, w - 184) of input tiles (B, C, h, w), both float32.
+
+        With `output`, (h, w) in px, only the upper left part of each output tile is computed.
+        """
         batch = torch.as_tensor(tiles, dtype=torch.float32, device=self.device)
         with self.autocast():
-            scores = self.network(batch.contiguous(memory_format=torch.channels_last))
+            scores = self.network(batch.contiguous(memory_format=torch.channels_last), output)
         return scores.float().cpu().numpy()
+
+    def plan(self, shape: tuple[int, int], tile: int | None = None) -> TilePlan:
+        """Tiles by which an image of `shape` (H, W) is predicted; see `plan_tiles`."""
+        return plan_tiles(shape, tile, self.depth, self.traits)
+
+
+def _memory_of(device: torch.device) -> int:
+    """Bytes that the tiles may take where the user does not say."""
+    if device.type != "cuda":
+        return MEMORY
+    free, _ = torch.cuda.mem_get_info(device)
+    return free // 2
 
 
 @dataclass(frozen=True)
@@ -81,6 +120,30 @@ def predict_probability(
     mean = total / len(versions)
     probability = softmax(mean)[1] if averaging == "mirror4" else mean[1]
     return np.clip(probability, 0, 1).astype(np.float32)
+
+
+def predict_three_ways(image: np.ndarray, predictor: Predictor, tile: int) -> np.ndarray:
+    """Probability of class 1 by one tile, by ours, and by tiles that make seams (paper Fig. 2).
+
+    Parameters
+    ----------
+    image : (H, W) float32 array, normalised as in training.
+    predictor : network of two or more classes.
+    tile : output tile in px of the second and the third way.
+
+    Returns
+    -------
+    (3, H, W) float32 array in [0, 1]: the image as a whole; tiles at multiples of 16 px; tiles at
+    multiples of their own side.
+    """
+    naive = NaivePlan(image.shape, (tile, tile), predictor.depth)
+    whole = geometry.round_up_to_output_tile(max(image.shape), predictor.depth)
+    ways = (
+        predict_tiled(image, predictor, whole, predictor.depth),
+        predict_tiled(image, predictor, tile, predictor.depth),
+        stitch(predict_tiles(image, predictor, naive), image.shape),
+    )
+    return np.stack([softmax(scores)[1] for scores in ways])
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:

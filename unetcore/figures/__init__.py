@@ -1,4 +1,4 @@
-"""Figures, all in one style: curves, segmentations with their errors, tile plans, weight maps.
+"""Figures, all in one style: curves, segmentations with their errors, tiles, weight maps.
 
 Every figure has a module and a function of its name, which draws arrays and returns a matplotlib
 `Figure`; nothing here shows a window.
@@ -12,6 +12,7 @@ from unetcore.figures.example import Example, first_complete, read_example
 from unetcore.figures.loss_curves import History, loss_curves, read_history
 from unetcore.figures.matches import CellMatches, match_cells
 from unetcore.figures.overview import overview
+from unetcore.figures.seams import seams
 from unetcore.figures.segmentation import segmentation
 from unetcore.figures.style import STYLE, save
 from unetcore.figures.tile_plan import compared_plans, tile_plan
@@ -32,6 +33,7 @@ __all__ = [
     "read_example",
     "read_history",
     "save",
+    "seams",
     "segmentation",
     "tile_plan",
     "weight_map",

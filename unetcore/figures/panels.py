@@ -46,14 +46,14 @@ def probability_panel(axes: Axes, probability: np.ndarray, bar: bool = True) -> 
     """Show a probability of cell interior, (H, W), with a colour bar unless told otherwise."""
     shown = show(axes, probability, "probability of cell interior", vmin=0, vmax=1, cmap="cividis")
     if bar:
-        _colourbar(axes, shown, ticks=[0, 0.5, 1])
+        colourbar(axes, shown, ticks=[0, 0.5, 1])
 
 
 def weight_panel(axes: Axes, weights: np.ndarray, bar: bool = True) -> None:
     """Show the weight map w(x), (H, W), with a colour bar unless told otherwise."""
     shown = show(axes, weights, "loss weight $w(x)$", vmin=0, cmap="inferno")
     if bar:
-        _colourbar(axes, shown)
+        colourbar(axes, shown)
 
 
 def fill(axes: Axes, where: np.ndarray, colour: str, alpha: float = 1.0) -> None:
@@ -82,7 +82,7 @@ def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
     figure.legend(handles=ordered, loc="outside lower center", ncols=columns)
 
 
-def _colourbar(axes: Axes, shown: AxesImage, **how) -> None:
+def colourbar(axes: Axes, shown: AxesImage, **how) -> None:
     """Colour bar right of a panel, as high as the panel."""
     bar = axes.figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.02, panchor=False, **how)
     bar.outline.set_visible(False)

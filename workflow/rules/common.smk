@@ -8,6 +8,7 @@ OF_CELLS = ("seg", "iou")
 FIGURES = [
     "overview.png",
     "loss_curves.svg",
+    "seams.png",
     "segmentation.png",
     "tile_plan.png",
     "weight_map.png",
@@ -35,6 +36,11 @@ def code_of(script):
 def setting(key):
     """Param function: one setting, or one section of settings, of the rule's experiment."""
     return lambda wildcards: EXPERIMENTS[wildcards.experiment][key]
+
+
+def prediction_memory(wildcards):
+    """MB that a prediction asks for: those of its tiles, and 2 GB for images and libraries."""
+    return 2000 + (setting("prediction")(wildcards)["memory_mb"] or 2148)
 
 
 def dataset_of(wildcards):

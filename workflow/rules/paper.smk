@@ -14,7 +14,7 @@ PUBLISHED_FIGURES = [
     *expand(
         "{experiment}/{figure}.png",
         experiment=[name for name in PUBLISHED if EXPERIMENTS[name]["dataset"] in GENERATED],
-        figure=["overview", "segmentation", "tile_plan", "weight_map"],
+        figure=["overview", "seams", "segmentation", "tile_plan", "weight_map"],
     ),
 ]
 
@@ -135,11 +135,42 @@ rule figure_tile_plan:
         mem_mb=1000,
     params:
         tile=lambda wildcards: EXPERIMENTS[wildcards.experiment]["prediction"]["tile"],
+        width=lambda wildcards: EXPERIMENTS[wildcards.experiment]["network"]["width"],
         depth=lambda wildcards: EXPERIMENTS[wildcards.experiment]["network"]["depth"],
         title=setting("title"),
         code=code_of("figure_tile_plan"),
     script:
         "../scripts/figure_tile_plan.py"
+
+
+rule figure_seams:
+    """Why tiles step by multiples of 16 px, not by the side of the output tile (paper Fig. 2)."""
+    input:
+        images=experiment_input("images.tif"),
+        probability="results/seams/{experiment}/probability.tif",
+    output:
+        figure=report(
+            "results/figures/{experiment}/seams.png",
+            caption="../report/seams.rst",
+            category="3 Prediction",
+            labels={"experiment": "{experiment}", "figure": "seams"},
+        ),
+    log:
+        "logs/figure_seams/{experiment}.log",
+    benchmark:
+        "logs/benchmarks/figure_seams/{experiment}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        tile=lambda wildcards: EXPERIMENTS[wildcards.experiment]["training"]["output_tile"],
+        depth=lambda wildcards: EXPERIMENTS[wildcards.experiment]["network"]["depth"],
+        title=setting("title"),
+        code=code_of("figure_seams"),
+    script:
+        "../scripts/figure_seams.py"
 
 
 rule figure_segmentation:

@@ -18,7 +18,7 @@ rule predict:
         TORCH_ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=prediction_memory,
         gpu=GPUS,
     params:
         split=setting("split"),
@@ -28,6 +28,30 @@ rule predict:
         code=code_of("predict"),
     script:
         "../scripts/predict.py"
+
+
+rule seams:
+    """One frame as a whole, in tiles at the right distance, and in tiles at the wrong one (Fig. 2)."""
+    input:
+        images=experiment_input("images.tif"),
+        model=lambda wildcards: f"{run_folders(wildcards.experiment, 'runs')[0]}/model.safetensors",
+    output:
+        probability="results/seams/{experiment}/probability.tif",
+    log:
+        "logs/seams/{experiment}.log",
+    benchmark:
+        "logs/benchmarks/seams/{experiment}.tsv"
+    conda:
+        TORCH_ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        gpu=GPUS,
+    params:
+        tile=lambda wildcards: EXPERIMENTS[wildcards.experiment]["training"]["output_tile"],
+        code=code_of("seams"),
+    script:
+        "../scripts/seams.py"
 
 
 rule best_threshold:

@@ -6,13 +6,16 @@ from pathlib import Path
 from unetcore.data.io import read_images
 from unetcore.figures import compared_plans, save, tile_plan
 from unetcore.script import run
+from unetcore.tiling import NetworkTraits
 
 logger = logging.getLogger(__name__)
 
 
-def main(images: Path, figure: Path, *, tile: int | None, depth: int, title: str) -> None:
+def main(
+    images: Path, figure: Path, *, tile: int | None, width: int, depth: int, title: str
+) -> None:
     image = read_images(images)[0]
-    plans = compared_plans(image.shape, tile, depth)
+    plans = compared_plans(image.shape, tile, depth, NetworkTraits(width=width, crops=True))
     save(tile_plan(image, plans, title), figure)
     logger.info("%s: %d tiles of %s px", figure, len(plans[0]), plans[0].tile)
 

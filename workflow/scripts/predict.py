@@ -36,10 +36,12 @@ def main(
 ) -> None:
     torch.set_num_threads(threads)
     network, description = load_model(model)
-    predictor = Predictor(network, prediction["precision"])
+    budget = prediction["memory_mb"] and prediction["memory_mb"] * 1_000_000
+    predictor = Predictor(network, prediction["precision"], budget)
     _, tested = split_frames(read_frames(frames), split, fold)
     grey = to_unit_range(read_images(images)[[frame.index for frame in tested]], images)
     slices = normalise(grey, description["training"]["normalisation"])
+    logger.info("%s", predictor.plan(slices.shape[-2:], prediction["tile"]))
     started, maps = time.perf_counter(), []
     for frame, image in zip(tested, slices, strict=True):
         maps.append(
