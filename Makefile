@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+BENCH := $(VENV)-bench
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -19,8 +20,8 @@ demo: $(INSTALLED)  ## Run the pipeline on generated images, to tables, figures 
 test: lint  ## Check style, then run every test that this machine can run
 	$(BIN)/python -m pytest
 
-bench: $(INSTALLED)  ## Measure against peers, into results/bench/*.csv
-	$(BIN)/python -m benchmarks
+bench: $(BENCH)/installed  ## Measure against peers, into results/bench/*.csv and docs/benchmarks.md
+	$(BENCH)/bin/python -m benchmarks
 
 format: $(INSTALLED)  ## Rewrite Python and Snakemake files in the house format
 	$(BIN)/ruff format .
@@ -38,7 +39,7 @@ lint: $(INSTALLED)  ## Check format, style, spelling and workflow; change nothin
 lock:  ## Renew requirements.lock (use the oldest Python, see the head of that file)
 	rm -rf $(VENV)-lock
 	$(PYTHON) -m venv $(VENV)-lock
-	$(VENV)-lock/bin/python -m pip install --editable '.[dev]'
+	$(VENV)-lock/bin/python -m pip install --editable '.[dev,bench]'
 	pins=$$($(VENV)-lock/bin/python -m pip freeze --exclude-editable \
 	    | grep -Eiv '^(torch|triton|nvidia|cuda|setuptools)([-_a-z0-9]*)==' | LC_ALL=C sort -f) && \
 	    head=$$(grep '^#' requirements.lock) && \
@@ -46,7 +47,7 @@ lock:  ## Renew requirements.lock (use the oldest Python, see the head of that f
 	rm -rf $(VENV)-lock
 
 clean:  ## Remove the environment and caches; results stay
-	rm -rf $(VENV) $(VENV)-lock *.egg-info build .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lock $(BENCH) *.egg-info build .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## List the targets
@@ -54,11 +55,13 @@ help:  ## List the targets
 
 # The lock constrains everything but torch, which pyproject.toml pins: there a machine with a
 # CPU build of its own takes that one.
-$(INSTALLED): pyproject.toml requirements.lock
+$(INSTALLED): EXTRA := dev
+$(BENCH)/installed: EXTRA := bench
+$(INSTALLED) $(BENCH)/installed: pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	    echo "Python 3.11 or newer is needed, $(PYTHON) is" \
 	        "$$($(PYTHON) --version 2>/dev/null || echo missing):" \
 	        "make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --constraint requirements.lock --editable '.[dev]'
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --constraint requirements.lock --editable '.[$(EXTRA)]'
 	touch $@

@@ -1,32 +1,76 @@
-"""Measure everything: `python -m benchmarks`, or some of it: `python -m benchmarks rand tiling`."""
+"""Measure everything: `python -m benchmarks`, or some of it: `python -m benchmarks rand plans`."""
 
-import csv
+import datetime
+import json
+import logging
+import platform
 import sys
-from dataclasses import astuple, fields
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.comparisons import COMPARISONS
-from benchmarks.timing import Row
+from benchmarks import augmentation, metrics, network, tiling, weights, workflow
+from benchmarks.goals import read_goals, verdict
+from benchmarks.page import cells, write_csv, write_page
+from unetcore.provenance import hardware
+from unetcore.train import gpu_name
 
+COMPARISONS = {
+    function.__name__: function
+    for function in (
+        metrics.all_metrics,
+        metrics.rand,
+        metrics.seg_of_cells,
+        weights.weight_map,
+        tiling.plans,
+        tiling.seams,
+        augmentation.elastic,
+        augmentation.training_step,
+        network.forward,
+        network.prediction,
+        workflow.dry_run,
+    )
+}
 FOLDER = Path("results/bench")
-COLUMNS = [field.name for field in fields(Row)]
-LINE = "{:52}{:>10}{:>10}{:>9}  {:20}{}"
+PAGE = Path("docs/benchmarks.md")
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-image", "monai", "opencv-python-headless")
+WIDTHS = (50, 42, 20, 10, 10, 8, 26, 8)
 
 
 def main(names: list[str]) -> None:
     if unknown := set(names) - set(COMPARISONS):
         sys.exit(f"{', '.join(sorted(unknown))}: need some of {', '.join(COMPARISONS)}")
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    print(LINE.format(*COLUMNS))
+    logging.getLogger("monai").setLevel(logging.ERROR)
+    goals, failed = read_goals(), []
     for name in names or COMPARISONS:
         rows = COMPARISONS[name]()
-        with open(FOLDER / f"{name}.csv", "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows(astuple(row) for row in rows)
+        write_csv(FOLDER / f"{name}.csv", rows)
         for row in rows:
-            numbers = f"{row.ours:.4g}", f"{row.peer:.4g}", f"{row.ratio:.2f}"
-            print(LINE.format(row.name, *numbers, row.unit, row.peer_name), flush=True)
+            goal = goals.get((row.name, row.peer_name))
+            print(*map(str.ljust, cells(row, goal), WIDTHS), flush=True)
+            if verdict(goal, row) == "FAILED":
+                failed.append(row.name)
+    if not names:  # the page shows one run of everything
+        (FOLDER / "machine.json").write_text(json.dumps(machine(), indent=1), encoding="utf-8")
+        write_page(PAGE, FOLDER, list(COMPARISONS), goals)
+    if failed:
+        sys.exit(f"below the floor: {'; '.join(failed)}")
+
+
+def machine() -> dict[str, str]:
+    """Where and when the numbers were taken."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "hardware": hardware(gpu_name()),
+        "Python": platform.python_version(),
+        "libraries": ", ".join(f"{name} {_version(name)}" for name in LIBRARIES),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ ROOMS = (
     {""},  # unetcore/__init__.py: whoever imports a module runs it, so it imports nothing
     {"errors"},
     {"geometry"},
+    {"distances"},
     {"weights"},
+    {"resampling"},
     {"augment"},
     {"tiling"},
     {"metrics"},
@@ -48,7 +50,12 @@ WITHOUT_TORCH = (
     "claims",
 )
 
-DISTRIBUTIONS = {"yaml": "pyyaml", "skimage": "scikit-image"}  # by name of import
+DISTRIBUTIONS = {
+    "cv2": "opencv-python-headless",
+    "ctc_metrics": "py-ctcmetrics",
+    "skimage": "scikit-image",
+    "yaml": "pyyaml",
+}  # by name of import
 CONDA_NAMES = {"matplotlib-base": "matplotlib", "pytorch": "torch"}
 NEVER_IMPORTED = {"imagecodecs"}  # tifffile finds its decoder of LZW pages by itself
 FOR_POOCH = {"tqdm"}  # its progress bar; our own is in the command line

@@ -1,0 +1,119 @@
+"""Elastic deformation (paper 3.1), alone and in the loop of a training."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from benchmarks import peers
+from benchmarks.network import INPUT, PAPERS_TILE
+from benchmarks.timing import Row, compare, medians, smaller_is_better
+from unetcore import geometry
+from unetcore.augment import AugmentConfig, TileAugmenter, TileDraw
+from unetcore.train import NetworkConfig, TrainConfig, TrainingData, train
+
+GRID = 3
+DISPLACEMENT_STD = 10  # px
+STEPS = 12
+
+AUGMENTATION = AugmentConfig(
+    rotation=180,
+    mirror=True,
+    displacement_std=DISPLACEMENT_STD,
+    grid=GRID,
+    kernel="bicubic",
+    grey_shift=0.1,
+    grey_scale=0.1,
+)
+
+
+def elastic() -> list[Row]:
+    """Deformation field and resampling of one 572 tile with classes and weights, on one thread."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(0, DISPLACEMENT_STD, (2, GRID, GRID))
+    image, weights = rng.random((2, INPUT, INPUT), dtype=np.float32)
+    classes = rng.integers(2, size=(INPUT, INPUT), dtype=np.uint8)
+    centre = ((INPUT - 1) / 2,) * 2
+    drawn = TileDraw(0, centre, 0.0, False, vectors, grey_shift=0.0, grey_scale=1.0)
+    augmenter = _augmenter(image, classes, weights)
+    halo = geometry.halo()
+    monai = peers.monai_deformation(INPUT, GRID)
+    others = {
+        "scipy zoom and map_coordinates": lambda: peers.scipy_deformation(
+            image, classes, weights, vectors, halo
+        ),
+        "MONAI Rand2DElastic": lambda: monai(image, classes, weights),
+        "OpenCV remap, positions in 1/32 px": lambda: peers.opencv_deformation(
+            image, classes, weights, vectors, halo
+        ),
+    }
+    return compare(
+        "elastic deformation, 572 tile, one thread",
+        _on_one_thread(lambda: augmenter.cut(drawn)),
+        {name: _on_one_thread(function) for name, function in others.items()},
+        repeats=15,
+    )
+
+
+def training_step() -> list[Row]:
+    """Drawing and cutting a tile against the whole step that it is for, on all threads."""
+    rng = np.random.default_rng(0)
+    image, weights = rng.random((2, 512, 512), dtype=np.float32)
+    classes = rng.integers(2, size=(512, 512), dtype=np.uint8)
+    augmenter = _augmenter(image, classes, weights)
+    (augmentation,) = medians([lambda: augmenter(rng)], repeats=15)
+    _, history = train(
+        TrainingData(image[None], classes[None], weights[None]),
+        network=NetworkConfig("figure1", width=16, depth=geometry.DEPTH, dropout=0.5),
+        augmentation=AUGMENTATION,
+        training=TrainConfig(
+            steps=STEPS,
+            output_tile=PAPERS_TILE,
+            normalisation="slice",
+            optimiser="sgd",
+            learning_rate=1e-3,
+            momentum=0.99,
+            weight_decay=0.0,
+            schedule="step",
+            warmup_steps=STEPS,
+            precision="auto",
+            log_every=1,
+            checkpoint_every=STEPS,
+        ),
+        seed=0,
+    )
+    step = float(np.median([1 / row.tiles_per_second for row in history[1:]]))
+    return [
+        smaller_is_better(
+            "augmentation in a training step, width 16",
+            1000 * augmentation,
+            1000 * step,
+            unit="ms",
+            peer_name="the whole step",
+        )
+    ]
+
+
+def _augmenter(image, classes, weights) -> TileAugmenter:
+    return TileAugmenter(
+        image[None, None],
+        classes[None],
+        weights[None],
+        input_size=INPUT,
+        halo=geometry.halo(),
+        config=AUGMENTATION,
+    )
+
+
+def _on_one_thread(function: Callable) -> Callable:
+    """Let torch use one thread, as scipy does."""
+
+    def limited():
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return function()
+        finally:
+            torch.set_num_threads(threads)
+
+    return limited

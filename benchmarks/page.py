@@ -1,0 +1,59 @@
+"""Measurements as csv files, and as the page of the documentation that is made from them."""
+
+import csv
+import json
+from dataclasses import astuple, fields
+from pathlib import Path
+
+from benchmarks.goals import Goal, verdict
+from benchmarks.timing import Row
+from unetcore.tables.text import markdown_table
+
+COLUMNS = [field.name for field in fields(Row)]
+HEADER = ("what", "against", "unit", "ours", "theirs", "ratio", "to reach", "")
+HEAD = """\
+# How fast, and how exact
+
+Made by `make bench`; its numbers stand in `results/bench/*.csv` afterwards. Ours and theirs take
+turns in one process, and each number is the median of several rounds. Compare ratios: times depend
+on the machine and on what else it does. A ratio says how many times better ours is; below 1 theirs
+is. The figures to reach stand in `benchmarks/goals.yaml`; below its floor a row fails the run.
+"""
+
+
+def write_csv(path: Path, rows: list[Row]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(astuple(row) for row in rows)
+
+
+def read_csv(path: Path) -> list[Row]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return [_row(**record) for record in csv.DictReader(file)]
+
+
+def write_page(path: Path, folder: Path, names: list[str], goals: dict) -> None:
+    """Write the page from the csv files of `folder`, in the order of `names`."""
+    machine = json.loads((folder / "machine.json").read_text("utf-8"))
+    facts = "\n".join(f"- {name}: {value}" for name, value in machine.items())
+    parts = [HEAD, facts + "\n"]
+    for name in names:
+        body = [
+            cells(row, goals.get((row.name, row.peer_name)))
+            for row in read_csv(folder / f"{name}.csv")
+        ]
+        parts.append(f"## {name.replace('_', ' ')}\n\n{markdown_table(HEADER, body)}\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(parts), encoding="utf-8")
+
+
+def cells(row: Row, goal: Goal | None) -> tuple[str, ...]:
+    """Row as words, with what it had to reach."""
+    numbers = (f"{row.ours:.4g}", f"{row.peer:.4g}", f"{row.ratio:.2f}")
+    return row.name, row.peer_name, row.unit, *numbers, str(goal or ""), verdict(goal, row)
+
+
+def _row(name, ours, peer, ratio, unit, peer_name) -> Row:
+    return Row(name, float(ours), float(peer), float(ratio), unit, peer_name)
