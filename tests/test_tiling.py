@@ -190,6 +190,24 @@ def test_in_width_16_tiles_of_260_px_differ_by_exactly_nothing(variant, tile):
     np.testing.assert_array_equal(tiled, whole)
 
 
+@pytest.mark.parametrize("tile", [20, 36, 84, None])
+@pytest.mark.parametrize("width", [1, 4, 16])
+def test_small_tiles_and_narrow_networks_differ_by_exactly_nothing_either(width, tile):
+    """A lone small map would go through another kernel of the library: see `LONE_VALUES`."""
+    network = Predictor(random_network(width=width))
+    for image in (random_image(np.random.default_rng(6), *shape) for shape in ((100, 61), (3, 40))):
+        whole = whole_prediction(image, network)
+        np.testing.assert_array_equal(predict_tiled(image, network, tile), whole)
+
+
+def test_a_lone_small_map_would_be_noticed(monkeypatch):
+    monkeypatch.setattr("unetcore.predict.LONE_VALUES", 0)
+    network = Predictor(random_network(width=4))
+    image = random_image(np.random.default_rng(6), 20, 20)
+    whole = network(np.stack([np.pad(image, 92, mode="reflect")[None]] * 2))[0]
+    assert np.abs(predict_tiled(image, network) - whole).max() > 1e-7
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_tiled_equals_whole_at_other_depths_and_channels(depth):
     model = UNet(in_channels=2, n_classes=3, width=3, depth=depth)
@@ -330,7 +348,8 @@ def test_tiles_are_written_as_they_finish():
     calls = [k for k, event in enumerate(log) if event == "compute"]
     assert len(calls) == -(-n_tiles // batch)
     for k, end in itertools.pairwise([*calls, len(log)]):  # what is computed is written at once
-        assert log[k + 1 : end] == ["write"] * min(batch, n_tiles - log[:k].count("write"))
+        assert log[k + 1 : end] == ["write"] * (end - k - 1)
+        assert 1 <= end - k - 1 <= batch
 
 
 def test_zarr_arrays_are_read_and_written_tile_by_tile(tmp_path, network):
@@ -375,11 +394,11 @@ def test_batches_are_computed_together_and_put_where_they_belong():
         sizes.append(len(tiles))
         return identity(tiles)
 
-    plan = TilePlan((150, 200), (36, 36), batch=4)  # steps of 32: 5 x 7 tiles
+    plan = TilePlan((150, 200), (36, 36), batch=8)  # steps of 32: 5 x 7 tiles
     found = np.empty((1, 150, 200))
     for rows, columns, scores in predict_tiles(image, network, plan):
         found[:, rows, columns] = scores
-    assert sizes == [4] * 8 + [3]
+    assert sizes == [7] * 5  # four of 8 would leave three
     np.testing.assert_array_equal(found[0], image)
 
 

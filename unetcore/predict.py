@@ -23,6 +23,10 @@ from unetcore.train import autocast, best_device, resolve_precision
 
 AVERAGINGS = ("none", "rot7", "d4", "mirror4")
 
+# On a CPU, PyTorch convolves an image of up to so many values by another kernel if it is alone, and
+# the last digits differ.
+LONE_VALUES = 20_480
+
 
 class Predictor:
     """A trained network as the array function that `predict_tiled` wants.
@@ -57,12 +61,27 @@ class Predictor:
     def __call__(self, tiles: np.ndarray, output: tuple[int, int] | None = None) -> np.ndarray:
         """Scores (B, K, h - 184, w - 184) of input tiles (B, C, h, w), both float32.
 
-        With `output`, (h, w) in px, only the upper left part of each output tile is computed.
+        With `output`, (h, w) in px, only the upper left part of each output tile is computed. The
+        same pixel gets the same bits whatever the tile: see `LONE_VALUES`.
         """
         batch = torch.as_tensor(tiles, dtype=torch.float32, device=self.device)
+        if len(tiles) == 1 and self._smallest_map(tiles.shape[-2:], output) <= LONE_VALUES:
+            batch = batch.expand(2, -1, -1, -1)  # never alone
         with self.autocast():
             scores = self.network(batch.contiguous(memory_format=torch.channels_last), output)
-        return scores.float().cpu().numpy()
+        return scores[: len(tiles)].float().cpu().numpy()
+
+    def _smallest_map(self, input_shape, output):
+        """Values of the smallest feature map that a convolution reads of one tile.
+
+        It is one of the three at the bottom, or what the last convolution makes the scores from.
+        """
+        height, width = output or (geometry.output_size(side, self.depth) for side in input_shape)
+        h, w = (geometry.expansive_sizes(side, self.depth)[0] for side in (height, width))
+        channels = self.traits.width * 2**self.depth
+        bottom = ((channels // 2, 4), (channels, 2), (channels, 0))
+        maps = [c * (h + more) * (w + more) for c, more in bottom]
+        return min(*maps, self.traits.width * height * width)
 
     def plan(self, shape: tuple[int, int], tile: int | None = None) -> TilePlan:
         """Tiles by which an image of `shape` (H, W) is predicted; see `plan_tiles`."""

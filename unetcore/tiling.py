@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import groupby, islice, product
+from itertools import groupby, pairwise, product
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ WAIT = 14.0  # operations' time lost to memory per operation and channel, for ma
 CALL = 3e8  # multiply-accumulates' time that a call of the network takes on a CPU
 GPU_CALL = 1e11  # our choice: about 1 ms of launching kernels, not measured
 INPUT_MAPS, OUTPUT_MAPS = 2.5, 4  # maps of the first level held at once: input's, output's size
+MOST_AT_ONCE = 15  # on a CPU; from 16 on, PyTorch takes another kernel, and the last digits differ
 BATCH_PAYS_BELOW = 10  # calls' time that a batch computes: above, a tenth cannot be gained
 
 MEMORY = 2 * 1024**3  # bytes, budget where none is given
@@ -150,10 +151,16 @@ class TilePlan:
         return self._computed(0, tile.row), self._computed(1, tile.column)
 
     def batches(self) -> Iterator[list[Tile]]:
-        """Tiles in row-major order, those that one call computes together."""
+        """Tiles in row-major order, those that one call computes together.
+
+        At most `batch`, and about as many in each call: a tile that is left over alone would cost
+        a call of its own.
+        """
         for _, alike in groupby(self, self.output_shape):
-            while tiles := list(islice(alike, self.batch)):
-                yield tiles
+            tiles = list(alike)
+            n_calls = -(-len(tiles) // self.batch)
+            ends = [len(tiles) * k // n_calls for k in range(n_calls + 1)]
+            yield from (tiles[a:b] for a, b in pairwise(ends))
 
     @property
     def operations(self) -> int:
@@ -440,7 +447,7 @@ def _in_batches(plan: TilePlan) -> TilePlan:
     paying = math.ceil(BATCH_PAYS_BELOW * traits.call / per_tile)
     room = traits.memory // plan.memory
     if not traits.on_gpu:
-        room = min(room, CACHE // traits.map_size(*plan.input_shape))
+        room = min(room, CACHE // traits.map_size(*plan.input_shape), MOST_AT_ONCE)
     return replace(plan, batch=max(1, min(paying, int(room), len(plan))))
 
 
