@@ -51,7 +51,7 @@ def main(names: list[str]) -> None:
                 failed.append(row.name)
     if not names:  # the page shows one run of everything
         (FOLDER / "machine.json").write_text(json.dumps(machine(), indent=1), encoding="utf-8")
-        write_page(PAGE, FOLDER, list(COMPARISONS), goals)
+        write_page(PAGE, FOLDER, COMPARISONS, goals)
     if failed:
         sys.exit(f"below the floor: {'; '.join(failed)}")
 

@@ -1,7 +1,9 @@
 """Measurements as csv files, and as the page of the documentation that is made from them."""
 
 import csv
+import inspect
 import json
+from collections.abc import Callable
 from dataclasses import astuple, fields
 from pathlib import Path
 
@@ -34,24 +36,26 @@ def read_csv(path: Path) -> list[Row]:
         return [_row(**record) for record in csv.DictReader(file)]
 
 
-def write_page(path: Path, folder: Path, names: list[str], goals: dict) -> None:
-    """Write the page from the csv files of `folder`, in the order of `names`."""
+def write_page(path: Path, folder: Path, comparisons: dict[str, Callable], goals: dict) -> None:
+    """Write the page from the csv files of `folder`, in the order of `comparisons`.
+
+    What a comparison's function says of itself stands above its table.
+    """
     machine = json.loads((folder / "machine.json").read_text("utf-8"))
     facts = "\n".join(f"- {name}: {value}" for name, value in machine.items())
     parts = [HEAD, facts + "\n"]
-    for name in names:
-        body = [
-            cells(row, goals.get((row.name, row.peer_name)))
-            for row in read_csv(folder / f"{name}.csv")
-        ]
-        parts.append(f"## {name.replace('_', ' ')}\n\n{markdown_table(HEADER, body)}\n")
+    for name, function in comparisons.items():
+        rows = read_csv(folder / f"{name}.csv")
+        body = [cells(row, goals.get((row.name, row.peer_name))) for row in rows]
+        table = markdown_table(HEADER, body)
+        parts.append(f"## {name.replace('_', ' ')}\n\n{inspect.getdoc(function)}\n\n{table}\n")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(parts), encoding="utf-8")
 
 
 def cells(row: Row, goal: Goal | None) -> tuple[str, ...]:
     """Row as words, with what it had to reach."""
-    numbers = (f"{row.ours:.4g}", f"{row.peer:.4g}", f"{row.ratio:.2f}")
+    numbers = (f"{row.ours:.4g}", f"{row.peer:.4g}", f"{row.ratio:.3g}")
     return row.name, row.peer_name, row.unit, *numbers, str(goal or ""), verdict(goal, row)
 
 

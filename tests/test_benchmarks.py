@@ -147,7 +147,11 @@ def in_folder(tmp_path, monkeypatch):
 
 
 def test_tables_are_written_and_printed(in_folder, monkeypatch, capsys):
-    monkeypatch.setattr(program, "COMPARISONS", {"some": lambda: [row()]})
+    def some():
+        """Something against something else."""
+        return [row()]
+
+    monkeypatch.setattr(program, "COMPARISONS", {"some": some})
     program.main([])
     with open("results/bench/some.csv", newline="") as file:
         (record,) = csv.DictReader(file)
@@ -159,7 +163,8 @@ def test_tables_are_written_and_printed(in_folder, monkeypatch, capsys):
     machine = json.loads((in_folder / "results/bench/machine.json").read_text())
     assert machine["date"] in text
     assert machine["hardware"] in text
-    assert "| a, b | obvious way |   ms |    1 |      3 |  2.00 |" in text
+    assert "## some\n\nSomething against something else.\n\n|" in text
+    assert "| a, b | obvious way |   ms |    1 |      3 |     2 |" in text
 
 
 def test_a_part_of_the_run_leaves_the_page_alone(in_folder, monkeypatch):
