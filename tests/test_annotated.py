@@ -53,8 +53,8 @@ def test_kind_is_guessed_by_the_number_of_values(values, kind):
     [
         ([0, 0], "mask", "every pixel is 0"),
         ([4, 4], "instances", "every pixel is 4"),
-        ([1, 2], "mask", r"2 different values \(1, 2\), a mask has 0"),
-        ([0, 1, 2, 3, 4, 5], "mask", r"6 different values \(0, 1, 2, 3, \.\.\.\), a mask has 0"),
+        ([1, 2], "mask", "labels: a mask of the values 1, 2: need 0 and one other"),
+        ([0, 1, 2, 3, 4, 5], "mask", r"a mask of the values 0, 1, 2, 3, \.\.\.: need"),
         ([0, 1], "outlines", "labels of kind 'outlines': need one of mask, instances"),
     ],
 )
@@ -81,3 +81,24 @@ def test_images_and_labels_that_fit_are_read(tmp_path):
     assert annotated.labels[:, 0, 0].tolist() == [0, 9]
     assert annotated.kind == "mask"
     assert read_annotated(images, labels, "instances").kind == "instances"
+
+
+def test_ignored_pixels_are_left_out_when_labels_are_judged(tmp_path):
+    images = tmp_path / "images.tif"
+    write_stack(images, np.zeros((1, 1, 4), np.uint8))
+
+    def read(*values, **given):
+        write_stack(tmp_path / "labels.tif", np.array([[values]], np.uint8))
+        return read_annotated(images, tmp_path / "labels.tif", **given)
+
+    assert read(0, 1, 255, 1).kind == "instances"
+    annotated = read(0, 1, 255, 1, ignore_label=255)
+    assert annotated.kind == "mask"
+    assert annotated.ignored.tolist() == [[[False, False, True, False]]]
+    assert annotated.labels.tolist() == [[[0, 1, 255, 1]]]
+    with pytest.RaisesGroup(pytest.RaisesExc(InputError, match="every pixel is 0,")):
+        read(0, 0, 255, 0, ignore_label=255)
+    with pytest.RaisesGroup(pytest.RaisesExc(InputError, match="every pixel is ignored")):
+        read(9, 9, 9, 9, ignore_label=9)
+    with pytest.raises(InputError, match="ignore label of 0: need a whole number >= 1"):
+        read(0, 1, 1, 1, ignore_label=0)

@@ -438,11 +438,20 @@ def test_cutting_leaves_the_slices_as_they_are():
         ({"grid": 2.5}, "grid 2.5: need a whole number >= 2"),
         ({"grey_shift": -1}, "grey_shift -1: need a finite number >= 0"),
         ({"grey_scale": 1}, "grey_scale 1: need a number >= 0 and below 1"),
+        ({"rotation": "a"}, "rotation 'a': need"),
+        ({"displacement_std": None}, "displacement_std None: need"),
+        ({"mirror": "no"}, "mirror 'no': need true or false"),
+        ({"kernel": ["bicubic"]}, r"kernel \['bicubic'\]: need one of"),
     ],
 )
 def test_strengths_out_of_bounds_are_refused(changes, message):
     with pytest.raises(InputError, match=f"^{message}"):
         dataclasses.replace(PAPER, **changes)
+
+
+def test_basis_of_an_unknown_kernel_is_refused():
+    with pytest.raises(InputError, match="kernel 'bogus': need one of bicubic, bspline"):
+        elastic_basis(9, 3, "bogus")
 
 
 def test_slices_that_do_not_match_are_refused():

@@ -1,8 +1,10 @@
 import csv
+import errno
 import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -18,7 +20,7 @@ from unetcore.data.io import read_images, read_probability, write_stack
 from unetcore.data.phantom_em import draw_sections
 from unetcore.evaluate import OF_CELLS, OF_MEMBRANES
 from unetcore.predict import AVERAGINGS
-from unetcore.train import PRECISIONS
+from unetcore.train import PRECISIONS, TrainingData
 from unetcore.weights import (
     BALANCES,
     FORMS,
@@ -61,6 +63,16 @@ def small_recipe(monkeypatch):
     """Make a step a matter of milliseconds."""
     training = cli.FAST.training | {"output_tile": 20, "log_every": 1, "checkpoint_every": 2}
     monkeypatch.setattr(cli, "FAST", replace(cli.FAST, training=training))
+
+
+def record(make, made):
+    """Give `make` a list of what it made."""
+
+    def recorded(**named):
+        made.append(make(**named))
+        return made[-1]
+
+    return recorded
 
 
 def train_words(data, out, *, steps=3, width=2):
@@ -146,6 +158,49 @@ def test_output_that_cannot_be_written_is_one_line(data, tmp_path):
     lines = refusal("weights", data / "labels.tif", "-o", tmp_path / "file" / "w.tif")
     assert len(lines) == 1
     assert "file" in lines[0]
+    (line,) = refusal("weights", data / "labels.tif", "-o", tmp_path)
+    assert line == f"error: {tmp_path}: is a directory"
+
+
+def test_folder_that_cannot_be_made_is_one_line(data, tmp_path, monkeypatch):
+    def refuse(path, **options):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)  # as below /proc, where there is one
+    (line,) = refusal("weights", data / "labels.tif", "-o", tmp_path / "new" / "w.tif")
+    assert line == f"error: {tmp_path}/new: no such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("train", "i.tif", "l.tif", "-o", "run", "--steps", 0), ("--steps", "1")),
+        (("weights", "l.tif", "-o", "w.tif", "--form", "nope"), ("--form", "falk2019")),
+        (("train", "i.tif", "l.tif", "-o", "run", "--steps", "few"), ("--steps", "integer")),
+        (("train", "i.tif", "l.tif"), ("--out",)),
+    ],
+)
+def test_option_that_breaks_its_rule_is_one_line(words, told):
+    (line,) = refusal(*words)
+    assert line.startswith("error: ")
+    assert all(word in line for word in told)
+
+
+@pytest.mark.filterwarnings("ignore:.*zero-size array")
+@pytest.mark.parametrize("shape", [(0, 32, 32), (1, 0, 32)])
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_file_without_a_pixel_is_one_line(data, tmp_path, shape, dtype):
+    empty = tmp_path / "empty.tif"
+    tifffile.imwrite(empty, np.zeros(shape, dtype), photometric="minisblack")
+    for words in (
+        ("evaluate", empty, empty),
+        ("evaluate", data / "labels.tif", empty),
+        ("weights", empty, "-o", tmp_path / "w.tif"),
+        ("validate", data / "images.tif", empty),
+        ("validate", empty, data / "labels.tif"),
+    ):
+        (line,) = refusal(*words)
+        assert line == f"error: {empty}: an image of shape {shape}, expected at least one pixel"
 
 
 def test_validate_says_what_it_found_and_what_comes_next(data):
@@ -195,7 +250,7 @@ def test_validate_refuses_colour_and_other_counts(data, tmp_path):
 def test_validate_refuses_labels_that_are_no_mask(data, tmp_path):
     write_stack(tmp_path / "ids.tif", read_images(data / "labels.tif") // 255 * 2 + 1)
     (line,) = refusal("validate", data / "images.tif", tmp_path / "ids.tif")
-    assert "ids.tif: 2 different values (1, 3), a mask has 0" in line
+    assert "ids.tif: a mask of the values 1, 3: need 0 and one other" in line
 
 
 def test_train_writes_model_history_and_description(run, data):
@@ -207,6 +262,32 @@ def test_train_writes_model_history_and_description(run, data):
     assert description["labels_are"] == "mask"
     with safe_open(run / "model.safetensors", framework="np") as file:
         assert json.loads(file.metadata()["description"]) == description
+
+
+def test_ignored_pixels_are_not_learned_from(tmp_path, small_recipe, monkeypatch):
+    """The labels 0, 1 and 255 = unknown are a mask once 255 is ignored."""
+    labels = np.zeros((1, 64, 64), np.uint8)
+    labels[:, 10:40], labels[:, :, 48:] = 1, 255
+    write_stack(tmp_path / "images.tif", np.random.default_rng(0).random((1, 64, 64), np.float32))
+    write_stack(tmp_path / "labels.tif", labels)
+    files = (tmp_path / "images.tif", tmp_path / "labels.tif")
+    text = unet("validate", *files, "--ignore-label", 255).output
+    assert "a mask of 0 and 1" in text
+    assert f"{100 * 30 * 48 / 64**2:.1f} % cell interior" in text
+    assert "25.0 % ignored, label 255" in text
+    assert text.splitlines()[-1].endswith(" -o run --ignore-label 255")
+
+    taught = []
+    monkeypatch.setattr("unetcore.runs.TrainingData", record(TrainingData, taught))
+    words = train_words(tmp_path, tmp_path / "run", steps=1)
+    assert unet(*words, "--ignore-label", 255).exit_code == 0
+    np.testing.assert_array_equal(taught[0].weights, labels != 255)
+    np.testing.assert_array_equal(taught[0].classes, labels == 1)
+    description = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert description["labels_are"] == "mask"
+    assert description["weight_map"]["ignore_label"] == 255
+    (line,) = refusal(*words, "--labels-are", "mask", "--ignore-label", 254)
+    assert "a mask of the values 0, 1, 255" in line
 
 
 def test_train_announces_its_time_and_the_next_command(data, tmp_path, small_recipe):
@@ -330,6 +411,35 @@ def test_evaluate_prints_all_metrics_as_json_and_as_a_table(data, tmp_path):
     assert "1 is best" in lines[3]
 
 
+def test_evaluate_prints_an_error_of_one_pixel_and_passes_its_threads(data, tmp_path, monkeypatch):
+    """One pixel of 30 x 512 x 512 is 1.27e-7; other metrics have four decimals, as in tables."""
+    given = []
+
+    def evaluate(names, *pair, threads):
+        given.append(threads)
+        return {
+            "warping_error": {"value": 1 / (30 * 512 * 512), "threshold": 0.1},
+            "v_rand": {"value": 0.98765, "threshold": 0.7},
+        }
+
+    monkeypatch.setattr("unetcore.evaluate.evaluate", evaluate)
+    write_stack(tmp_path / "p.tif", (read_images(data / "labels.tif") / 255).astype(np.float32))
+    result = unet("evaluate", data / "labels.tif", tmp_path / "p.tif", "--threads", 3)
+    assert result.stdout.splitlines() == [
+        "warping_error   0.0000001   0 is best   threshold 0.10",
+        "v_rand          0.9877      1 is best   threshold 0.70",
+    ]
+    assert given == [3]
+
+
+@pytest.mark.parametrize("option", [("--threads", 2), ("--unscaled",)])
+def test_evaluate_refuses_options_of_a_probability_with_a_segmentation(data, option):
+    (line,) = refusal(
+        "evaluate", data / "labels.tif", data / "labels.tif", "--segmentation", *option
+    )
+    assert line == "error: --unscaled and --threads are for a probability, not for --segmentation"
+
+
 def test_evaluate_compares_segmentations(tmp_path):
     """Reference of two cells of 8 px: one is found whole, the other missed: SEG 1/2, IoU 8/16."""
     reference = np.zeros((1, 4, 8), np.uint16)
@@ -364,10 +474,10 @@ def test_evaluate_refuses_values_and_names_their_file(data, tmp_path):
     assert line.startswith(f"error: {tmp_path}/empty.tif, slice 1: no white pixel")
     tifffile.imwrite(tmp_path / "negative.tif", -labels.astype(np.int16), photometric="minisblack")
     (line,) = refusal("evaluate", tmp_path / "negative.tif", probability)
-    assert "negative.tif: label -255, expected 0" in line
+    assert "negative.tif: label -255: need 0 for background" in line
     tifffile.imwrite(tmp_path / "half.tif", labels / np.float32(510), photometric="minisblack")
     (line,) = refusal("evaluate", tmp_path / "half.tif", probability)
-    assert "half.tif: labels of type float32, expected whole numbers" in line
+    assert "half.tif: label 0.5: need whole numbers" in line
     write_stack(tmp_path / "nan.tif", np.where(labels > 0, np.nan, 0.5).astype(np.float32))
     (line,) = refusal("evaluate", data / "labels.tif", tmp_path / "nan.tif")
     assert "nan.tif:" in line
@@ -432,7 +542,7 @@ def test_weights_of_a_mask_with_an_ignored_region(tmp_path):
     # Three pixels of each class count, and there is but one cell.
     np.testing.assert_array_equal(read_images(tmp_path / "w.tif")[0], [[1, 1, 1, 1], [0, 0, 1, 1]])
     (line,) = refusal(*words[:-2], "--labels-are", "mask")
-    assert "3 different values (0, 1, 255)" in line
+    assert "labels.tif: a mask of the values 0, 1, 255: need 0 and one other" in line
     (line,) = refusal(*words[:-1], 0)
     assert "ignore label of 0: need a whole number >= 1" in line
 

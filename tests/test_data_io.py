@@ -144,13 +144,19 @@ def test_read_labels_keeps_ids_and_turns_bits_into_integers(tmp_path):
     bits = ids[0] > 1000
     tifffile.imwrite(tmp_path / "bits.tif", bits)
     np.testing.assert_array_equal(read_labels(tmp_path / "bits.tif"), bits[None].astype(np.uint8))
+    tifffile.imwrite(tmp_path / "floats.tif", ids.astype(np.float32), photometric="minisblack")
+    floats = read_labels(tmp_path / "floats.tif")
+    assert floats.dtype.kind == "i"
+    np.testing.assert_array_equal(floats, ids)
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.full((4, 4), 0.5, np.float32), "labels of type float32"),
-        (np.full((4, 4), -1, np.int16), "label -1, expected 0"),
+        (np.float32([[1, 2], [0.5, 0.25]]), r"labels\.tif: label 0\.5: need whole numbers"),
+        (np.full((4, 4), np.nan, np.float32), "label nan: need whole numbers"),
+        (np.full((4, 4), -1, np.int16), "label -1: need 0 for background"),
+        (np.full((4, 4), 1j, np.complex64), "labels of type complex64: need whole numbers"),
     ],
 )
 def test_read_labels_refuses_what_cannot_be_ids(tmp_path, values, message):
@@ -177,6 +183,7 @@ def test_unit_range_depends_on_the_type_alone():
         (np.float32([-0.5, 1]), "scan: float values from -0.5 to 1"),
         (np.float32([np.nan]), "scan: 1 values are NaN"),
         (np.int32([0, 1]), "scan: values of type int32"),
+        (np.zeros((1, 0), np.float32), r"scan: an image of shape \(1, 0\), expected at least one"),
     ],
 )
 def test_unit_range_refuses_unknown_scales(values, message):

@@ -244,6 +244,7 @@ def test_brute_force_tells_a_mistaken_transform(mistaken):
         (np.array([[1, np.inf]]), r"label inf: need whole numbers"),
         (np.array([[1, 1e300]]), r"label 1e\+300: need whole numbers"),
         (np.array([["1", "2"]]), r"type <U1: need whole numbers"),
+        ([[1, 2], [3]], "labels of rows that differ in length: need 2-D"),
     ],
 )
 def test_labels_that_are_none_are_refused(labels, message):
@@ -269,6 +270,19 @@ def test_strip_longer_than_a_key_can_hold_needs_a_limit():
     found = two_nearest(labels, 100)
     np.testing.assert_array_equal(found.d1[0, :101], np.arange(101))
     assert np.isinf(found.d1[0, 101:-101]).all()
+
+
+def test_cells_of_a_row_farther_apart_than_a_key_can_hold_are_found_within_a_limit():
+    labels = np.zeros((2, 60_000), np.uint8)
+    labels[0, [0, 59_999]] = 1, 2
+    labels[0, 5_000:5_002] = 3, 4
+    found = two_nearest(labels, 5, 10)
+    turned = two_nearest(labels.T, 5, 10)
+    assert found.d1[0, -7:].tolist() == [np.inf, 5, 4, 3, 2, 1, 0]
+    assert np.isinf(found.d2[:, -7:]).all()
+    assert found.d2[0, 4_997:5_005].tolist() == [4, 3, 2, 1, 1, 2, 3, 4]
+    np.testing.assert_array_equal(found.d1, turned.d1.T)
+    np.testing.assert_array_equal(found.d2, turned.d2.T)
 
 
 def test_distances_at_the_end_of_what_a_key_can_hold():

@@ -3,13 +3,15 @@
 import dataclasses
 import json
 
+import evaluate as script
 import numpy as np
 import pytest
 
 from unetcore import metrics
-from unetcore.data.frames import Frame
+from unetcore.data.frames import Frame, write_frames
+from unetcore.data.io import write_stack
 from unetcore.errors import InputError
-from unetcore.evaluate import OF_CELLS, OF_MEMBRANES, evaluate, measured_on, naming
+from unetcore.evaluate import OF_CELLS, OF_MEMBRANES, evaluate, measured_on
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +84,76 @@ def test_places_are_capped_and_the_rest_is_counted():
 
 
 def test_refusals_name_the_file():
-    nothing = np.zeros((1, 2, 2))
-    files = {"labels": "gold.tif", "probability": "p.tif"}
-    with pytest.raises(InputError, match=r"^gold\.tif, slice 0: no white pixel"), naming(**files):
-        evaluate(["v_rand"], nothing, nothing)
-    with pytest.raises(InputError, match=r"^p\.tif, slice 0: 3.0 at y = 0"), naming(**files):
-        evaluate(["pixel_error"], nothing, nothing + 3)
-    with pytest.raises(InputError, match=r"^metric 'x': need one of"), naming(**files):
-        evaluate(["x"], nothing, nothing)
+    def named(shape, value):
+        pair = np.zeros((1, 3, 3)), np.full(shape, value)
+        return map(metrics.Slices, pair, ("gold.tif", "p.tif"))
+
+    with pytest.raises(InputError, match=r"^gold\.tif, slice 0: no white pixel"):
+        evaluate(["v_rand"], *named((1, 3, 3), 0.5))
+    with pytest.raises(InputError, match=r"^p\.tif, slice 0: 3.0 at y = 0"):
+        evaluate(["pixel_error"], *named((1, 3, 3), 3.0))
+    with pytest.raises(InputError, match=r"^gold\.tif \(1, 3, 3\) and p\.tif \(1, 3, 4\): the"):
+        evaluate(["pixel_error"], *named((1, 3, 4), 0.5))
+    reference, cells = named((1, 3, 3), -1)
+    with pytest.raises(InputError, match=r"^p\.tif, slice 0: -1 at y = 0"):
+        evaluate(["seg"], reference, None, segmentation=cells)
+
+
+class OnDisk:
+    """A stack that gives only single slices, and has no length, as an array in a file."""
+
+    def __init__(self, array):
+        self._array = array
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __getitem__(self, z):
+        assert isinstance(z, int), f"{z!r} is not one slice"
+        return self._array[z]
+
+
+@pytest.mark.parametrize("kind", [OnDisk, np.ndarray.tolist, "zarr"])
+def test_stacks_are_what_the_metrics_take(membranes, kind):
+    if kind == "zarr":
+        kind = pytest.importorskip("zarr", reason="Zarr is not installed").array
+    names = ["pixel_error", "seg", "iou"]
+    labels, probability = membranes
+    cells = (probability > 0.5).astype(np.uint16)
+    complete = [False, True]
+    expected = evaluate(names, labels, probability, segmentation=cells, complete=complete)
+    pair = kind(labels), kind(probability)
+    assert evaluate(names, *pair, segmentation=kind(cells), complete=complete) == expected
+
+
+def test_complete_is_one_bool_per_frame_and_asked_for_by_iou_alone(membranes):
+    labels, _ = membranes
+    named = {"segmentation": labels, "complete": [True]}
+    with pytest.raises(InputError, match=r"^complete, bool of shape .* the 2 frames"):
+        evaluate(["iou"], labels, None, **named)
+    assert evaluate(["seg"], labels, None, **named) == {"seg": {"value": 1}}
+
+
+def test_names_are_checked_before_anything_is_computed(membranes, monkeypatch):
+    monkeypatch.setattr(metrics, "pixel_error", lambda *_, **__: pytest.fail("computed"))
+    with pytest.raises(InputError, match="metric 'dice'"):
+        evaluate(["pixel_error", "dice"], *membranes)
+    with pytest.raises(InputError, match="metric 'seg' compares cells"):
+        evaluate(["pixel_error", "seg"], *membranes)
+
+
+def test_every_metric_gets_the_threads(membranes, monkeypatch):
+    given = []
+
+    def recording(metric):
+        def recorded(*pair, threads, **named):
+            given.append(threads)
+            return metric(*pair, **named)
+
+        return recorded
+
+    for name in ("warping_error", "rand_error", "pixel_error", "thinned_scores"):
+        monkeypatch.setattr(metrics, name, recording(getattr(metrics, name)))
+    evaluate(OF_MEMBRANES, *membranes, threads=3)
+    assert given == [3, 3, 3, 3]
 
 
 def test_metrics_come_in_the_order_asked_for(membranes):
@@ -135,6 +199,57 @@ def test_metric_of_cells_needs_a_segmentation(membranes, name):
         InputError, match=f"metric '{name}' compares cells: it needs a segmentation"
     ):
         evaluate([name], *membranes)
+
+
+@pytest.fixture
+def fold(tmp_path):
+    """What `main` of the script takes, for the last two of three frames, the middle one empty."""
+    labels = np.zeros((3, 4, 9), np.uint8)
+    labels[:, :, :3] = 255
+    labels[1] = 0
+    frames = [Frame(i, f"t{i}", f"{i > 0:d}", True, i == 1, "train") for i in range(3)]
+    write_frames(tmp_path / "frames.csv", frames)
+    write_stack(tmp_path / "labels.tif", labels)
+    write_stack(tmp_path / "probability.tif", (labels[1:] / 255).astype(np.float32))
+    write_stack(tmp_path / "cells.tif", labels[1:])
+    (tmp_path / "prediction.json").write_text("{}")
+    return {
+        **{name: tmp_path / f"{name}.tif" for name in ("labels", "probability")},
+        "frames": tmp_path / "frames.csv",
+        "segmentation": tmp_path / "cells.tif",
+        "training": None,
+        "prediction": tmp_path / "prediction.json",
+        "metrics": tmp_path / "metrics.json",
+        **{name: "x" for name in ("experiment", "dataset", "title", "method")},
+        "split": {"by": "sequence"},
+        "fold": "1",
+    }
+
+
+def test_script_evaluates_the_frames_of_a_fold(fold):
+    script.main(**fold, names=["pixel_error", "iou"])
+    result = json.loads(fold["metrics"].read_text())
+    assert result["frames"] == ["t1", "t2"]
+    assert result["metrics"]["pixel_error"]["value"] == 0
+    assert result["metrics"]["iou"]["value"] == 1
+
+
+def test_script_names_file_and_frame(fold):
+    with pytest.raises(InputError, match=r"/labels\.tif, frame t1: no white pixel"):
+        script.main(**fold, names=["rand_error"])
+    write_stack(fold["segmentation"], np.zeros((2, 5, 9), np.uint8))
+    with pytest.raises(InputError, match=r"labels\.tif \(2, 4, 9\) and .*cells\.tif \(2, 5, 9\)"):
+        script.main(**fold, names=["seg"])
+    write_stack(fold["probability"], np.zeros((3, 4, 9), np.float32))
+    with pytest.raises(InputError, match=r"/probability\.tif: 3 slices for 2 frames"):
+        script.main(**fold, names=["pixel_error"])
+
+
+def test_script_passes_its_threads(fold, monkeypatch):
+    given = []
+    monkeypatch.setattr(script, "evaluate", lambda *_, threads, **__: given.append(threads) or {})
+    script.main(**fold, names=[], threads=2)
+    assert given == [2]
 
 
 FRAMES = [

@@ -29,7 +29,7 @@ def slices(draw, greys):
 
 def pairs(white, probability, thresholds):
     """TP, TP + FP and TP + FN at each threshold."""
-    components = LabelComponents(white, 0)
+    components = LabelComponents(white)
     found = zip(*joined_pairs(components.image, probability, thresholds), strict=True)
     in_label = int((components.sizes**2).sum())
     return [(int(both), int(proposal), in_label) for both, proposal in found]
@@ -79,7 +79,7 @@ def test_many_segments_of_many_cells(share):
     rng = np.random.default_rng(0)
     white = rng.random((60, 80)) < share
     probability = np.round(rng.random(white.shape), 2)
-    components = LabelComponents(white, 0)
+    components = LabelComponents(white)
     thresholds = rng.permutation(np.arange(100) / 100)
     for found, threshold in zip(pairs(white, probability, thresholds), thresholds, strict=True):
         overlaps = components.overlaps(*label_components(probability > threshold))

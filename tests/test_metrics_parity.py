@@ -63,7 +63,7 @@ def test_overlaps(seed):
     pairs = {}
     for i, j in zip(reference[white].tolist(), proposal[0][white].tolist(), strict=True):
         pairs[i, j] = pairs.get((i, j), 0) + 1
-    overlaps = LabelComponents(white, 0).overlaps(*proposal)
+    overlaps = LabelComponents(white).overlaps(*proposal)
     found = zip(overlaps.label, overlaps.proposal, overlaps.pixels, strict=True)
     assert {(int(i), int(j)): int(c) for i, j, c in found} == pairs
     cells = list(zip(reference.ravel().tolist(), proposal[0].ravel().tolist(), strict=True))

@@ -7,7 +7,6 @@ import pytest
 
 from unetcore import metrics
 from unetcore.metrics import places as places_module
-from unetcore.metrics import rand, warping
 from unetcore.metrics.components import label_components
 from unetcore.metrics.places import Collected
 
@@ -152,8 +151,7 @@ def test_only_the_most_costly_of_a_slice_are_kept_but_all_are_counted(monkeypatc
     proposal[[1, 2, 3, 4, 5], [0, 2, 4, 6, 8]] = False
     # The wall between the first two is open for 3 px, that between the next two for 1 px.
     proposal[:3, 1] = proposal[6, 5] = True
-    for module in (rand, warping, places_module):
-        monkeypatch.setattr(module, "MOST_PLACES", 2)
+    monkeypatch.setattr(places_module, "MOST_PLACES", 2)
     splits = metrics.rand_error(labels, np.where(labels, proposal, 0), thresholds=[0.5]).splits
     assert splits.n == 5
     assert [place.pairs for place in splits.largest] == [2 * 5 * 5, 2 * 4 * 4]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from unetcore.errors import InputError
-from unetcore.metrics import foreground_iou, seg
+from unetcore.metrics import Slices, foreground_iou, seg
 
 ONE = np.array([[1, 1, 1, 1, 1, 0]])
 TWO = np.array([[1, 1, 1, 2, 2, 0]])
@@ -86,8 +86,34 @@ def test_foreground_iou_pools_pixels():
     assert foreground_iou(reference, segmentation) == 2 / 4
 
 
+def test_foreground_iou_of_complete_frames():
+    reference = [[[1, 1, 0, 0]], [[1, 0, 0, 0]], [[1, 0, 0, 0]]]
+    segmentation = [[[0, 2, 2, 0]], [[3, 3, 3, 3]], [[1, 1, 0, 0]]]
+    assert foreground_iou(reference, segmentation, complete=[True, False, True]) == 2 / 5
+
+
+@pytest.mark.parametrize(
+    "complete", [[True], [True, True, False], [0, 1], True, [[True], [True, False]]]
+)
+def test_complete_is_one_bool_per_frame(complete):
+    with pytest.raises(InputError, match=r"^complete"):
+        foreground_iou(np.stack([ONE, ONE]), np.stack([TWO, TWO]), complete=complete)
+
+
+def test_refusals_call_stacks_by_their_own_names():
+    gold, found = Slices(ONE * 0, "gold.tif", frames=["t07"]), Slices(TWO * 0, "found.tif")
+    with pytest.raises(InputError, match=r"^gold\.tif: holds no object"):
+        seg(gold, found)
+    with pytest.raises(InputError, match=r"^gold\.tif and found\.tif: both are empty"):
+        foreground_iou(gold, found)
+    with pytest.raises(InputError, match=r"^gold\.tif, frame t07: -1 at y = 0"):
+        seg(Slices(-ONE, "gold.tif", frames=["t07"]), found)
+
+
 @pytest.mark.parametrize("score", [seg, foreground_iou])
 def test_bad_input(score):
+    with pytest.raises(InputError, match=r"^segmentation: lists of different length"):
+        score(ONE, [[1, 2], [3]])
     with pytest.raises(InputError, match="shapes must be equal"):
         score(ONE, TWO.T)
     with pytest.raises(InputError, match=r"reference of shape \(3,\)"):

@@ -87,6 +87,27 @@ def test_slices_of_an_image_are_itself():
     np.testing.assert_array_equal(list(slices), image[None])
 
 
+def test_slices_are_called_by_their_own_names(stack):
+    labels, probability = stack[0].copy(), stack[1]
+    labels[2] = 0
+    frames = [f"01-{z:03}" for z in range(7)]
+    named = Slices(labels, "gold.tif", frames=frames), Slices(probability, "p.tif")
+    with pytest.raises(InputError, match=r"^gold\.tif, frame 01-002: no white pixel"):
+        metrics.v_info(*named)
+    with pytest.raises(InputError, match=r"^p\.tif, slice 0: 3.0 at y = 0"):
+        metrics.pixel_error(labels, Slices(probability * 0 + 3, "p.tif"))
+    with pytest.raises(
+        InputError, match=r"^gold\.tif \(7, 40, 48\) and labels \(6, 40, 48\): the shapes must"
+    ):
+        metrics.pixel_error(named[0], Slices(probability[:6], "labels"))
+    assert metrics.pixel_error(*named) == metrics.pixel_error(labels, probability)
+
+
+def test_there_is_one_slice_for_each_frame(stack):
+    with pytest.raises(InputError, match=r"^p\.tif: 7 slices for 2 frames$"):
+        Slices(stack[1], "p.tif", frames=["a", "b"])
+
+
 def test_results_come_in_the_order_of_slices_whoever_is_first(stack):
     def late_first(z, white, values):
         time.sleep(0.02 * (z == 0))
@@ -134,9 +155,9 @@ def test_first_bad_slice_is_named_whatever_the_threads(threads, stack):
 
 
 @every_metric
-@pytest.mark.parametrize("threads", [0, -1, 1.5])
+@pytest.mark.parametrize("threads", [0, -1, 1.5, None, np.nan, "2"])
 def test_number_of_threads_is_checked(metric, threads, stack):
-    with pytest.raises(InputError, match=f"threads {threads}: a whole number >= 1"):
+    with pytest.raises(InputError, match=f"^threads {threads!r}: a whole number >= 1"):
         metric(*stack, threads=threads)
 
 
@@ -148,8 +169,6 @@ def test_memory_does_not_grow_with_the_stack(metric, threads, monkeypatch):
     To keep a byte for every pixel of the 60 slices more would take twice what is allowed.
     """
     monkeypatch.setattr("unetcore.metrics.places.MOST_PLACES", 10)
-    monkeypatch.setattr("unetcore.metrics.rand.MOST_PLACES", 10)
-    monkeypatch.setattr("unetcore.metrics.warping.MOST_PLACES", 10)
     noise = np.random.default_rng(0).random((120, 160), np.float32)
     labels = np.ones(noise.shape, np.uint8)
     labels[::8] = labels[:, ::8] = 0

@@ -63,6 +63,33 @@ def test_result_is_the_first_best_threshold(metric, stack):
 
 
 @every_metric
+def test_probabilities_are_judged_once_rounded_to_float32(metric, stack):
+    labels, probability = stack
+    a_little_more = np.where(labels > 0, 1 + 1e-9, probability)
+    assert metric(labels, a_little_more) == metric(labels, np.where(labels > 0, 1, probability))
+
+
+def test_equal_pixel_errors_are_equal_though_their_fscores_are_rounded_apart():
+    # Right are 2 of 16 found and 2 of 2 wanted, then 1 of 7 and 1 of 2: F = 4 / 18 = 2 / 9.
+    labels = [[1] * 2 + [0] * 40]
+    probability = [[0.9, 0.2] + [0.9] * 6 + [0.2] * 8 + [0] * 26]
+    result = metrics.pixel_error(labels, probability, thresholds=[0.1, 0.5])
+    assert result.values == (result.value, result.value)
+    assert result.threshold == 0.1
+
+
+def test_equal_rand_errors_are_equal_though_their_fscores_are_rounded_apart():
+    # A cell of 6 px, cut once and then twice, and 10 cells of 1 px, of which 10 and then 8 are one:
+    # F = 2 x 24 / (114 + 46) = 2 x 18 / (74 + 46) = 0.3.
+    labels = np.array([[1] * 6 + [0, 1] * 10])
+    low = np.array([[1, 1, 0, 1, 1, 1] + [0] + [1] * 19])
+    high = np.array([[1, 1, 0, 1, 0, 1] + [0] + [1] * 15 + [0, 1] * 2])
+    result = metrics.rand_error(labels, 0.2 * low + 0.7 * high, thresholds=[0.1, 0.5])
+    assert result.values == (result.value, result.value)
+    assert result.threshold == 0.1
+
+
+@every_metric
 def test_given_thresholds_are_swept_in_their_order(metric, stack):
     full = metric(*stack)
     result = metric(*stack, thresholds=[full.thresholds[6], full.thresholds[2]])
@@ -183,6 +210,9 @@ def test_perfect_proposal(metric, stack):
         ([[1, 0], [0, -2.0]], np.ones((2, 2)), "labels, slice 0: -2.0 at y = 1, x = 1"),
         (np.array([["a"]]), np.ones((1, 1)), "labels of type <U1: numbers are needed"),
         (np.ones((2, 2)), np.ones((2, 2), complex), "probability of type complex128"),
+        ([[1, 0], [1]], np.ones((2, 2)), "labels: lists of different length"),
+        (np.ones((2, 2)), [[1, 0], [1e300, 0]], r"slice 0: 1e\+300 at y = 1, x = 0; prob"),
+        (np.ones((1, 2)), [[1 + 1e-9, 1.5]], r"slice 0: 1.5 at y = 0, x = 1; prob"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(metric, labels, probability, message):
@@ -192,10 +222,14 @@ def test_bad_input_is_refused_in_one_line(metric, labels, probability, message):
 
 
 @every_metric
-@pytest.mark.parametrize("thresholds", [[], [np.nan], [0.5, np.inf]])
+@pytest.mark.parametrize(
+    "thresholds",
+    [[], [np.nan], [0.5, np.inf], 0.5, [None], ["a"], "0.5", np.full((2, 1), 0.5), [[0.1], [1, 2]]],
+)
 def test_bad_thresholds_are_refused(metric, thresholds):
-    with pytest.raises(InputError, match="finite number"):
+    with pytest.raises(InputError, match=r"^thresholds") as caught:
         metric(np.ones((2, 2)), np.ones((2, 2)), thresholds=thresholds)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("metric", [metrics.rand_error, metrics.v_rand, metrics.v_info])

@@ -5,6 +5,7 @@ import pytest
 import slow_metrics
 
 from unetcore import metrics
+from unetcore.errors import InputError
 from unetcore.metrics import thinned
 from unetcore.metrics.contingency import Overlaps
 from unetcore.metrics.info import information_fscore
@@ -61,6 +62,12 @@ def test_both_scores_take_one_thinning_and_equal_those_alone(monkeypatch):
     assert list(both) == ["v_rand", "v_info"]
     assert both["v_rand"] == metrics.v_rand(white, probability)
     assert both["v_info"] == metrics.v_info(white, probability)
+
+
+@pytest.mark.parametrize("names", [[], ["x"], ["v_rand", "rand_error"], "v_rand"])
+def test_scores_asked_for_are_checked(names):
+    with pytest.raises(InputError, match=r"at least one is needed, out of \['v_rand', 'v_info'\]"):
+        metrics.thinned_scores(np.ones((2, 2)), np.ones((2, 2)), names=names)
 
 
 def test_v_info_is_0_where_label_and_proposal_share_no_information():

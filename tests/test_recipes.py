@@ -39,6 +39,9 @@ def test_changed_copy_differs_in_the_given_numbers_only():
     assert dict(changed.training) == {**FAST.training, "steps": 7}
     assert dict(changed.network) == {**FAST.network, "width": 3}
     assert changed.augmentation == FAST.augmentation
+    assert changed.weight_map == FAST.weight_map
+    ignoring = FAST.changed(ignore_label=255)
+    assert dict(ignoring.weight_map) == {**FAST.weight_map, "ignore_label": 255}
     assert FAST.changed() == FAST
 
 

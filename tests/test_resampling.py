@@ -327,6 +327,22 @@ def test_slices_that_do_not_fit_are_refused(arrays, message):
 
 
 @pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({0: [[1.0]]}, "images of type list: need an array"),
+        ({0: np.ones((2, 1, 5, 4), complex)}, "images of type complex128: need real numbers"),
+        ({2: np.ones((2, 5, 4), complex)}, "weights of type complex128: need real numbers"),
+        ({1: np.full((2, 5, 4), 2**40)}, f"classes from {2**40} to {2**40}: need -2147483648 to"),
+        ({1: np.full((2, 5, 4), -(2**31) - 1)}, "classes from -2147483649 to"),
+    ],
+)
+def test_values_that_would_be_lost_are_refused(changed, message):
+    arrays = dict(enumerate(arrays_of())) | changed
+    with pytest.raises(InputError, match=message):
+        prepare_slices(*arrays.values())
+
+
+@pytest.mark.parametrize(
     ("field", "basis", "halo", "message"),
     [
         ((2, 6, 5), (6, 6), 0, r"field of shape \(2, 6, 5\) .* need \(2, 6, 6\) for the field"),

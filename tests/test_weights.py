@@ -251,6 +251,25 @@ def test_separate_touching_widens_the_line_by_a_disk(seed):
             assert separated[tuple(pixel)] == (0 if cleared else labels[tuple(pixel)])
 
 
+@pytest.mark.parametrize("gap", [1, 3])
+def test_gap_tells_labels_apart_that_float64_does_not(gap):
+    labels = np.array([[0, 1, 1, 1, 2, 2, 2]])
+    large = np.where(labels > 0, labels + 2**53 - 1, 0)
+    kept = separate_touching(labels, gap) > 0
+    assert (kept != (labels > 0)).any()
+    np.testing.assert_array_equal(separate_touching(large, gap), np.where(kept, large, 0))
+
+
+def test_border_weight_of_a_wide_image_is_that_of_its_transpose():
+    labels = np.zeros((2, 60_000), np.uint8)
+    labels[0, [0, 3, 59_996]] = 1, 2, 3
+    labels[1, 59_999] = 4
+    weight = border_weight(labels)
+    np.testing.assert_array_equal(weight, border_weight(labels.T).T)
+    np.testing.assert_allclose(weight[0, 1:3], 10 * np.exp(-9 / 50), rtol=1e-6)
+    np.testing.assert_allclose(weight[0, 59_999], 10 * np.exp(-((1 + 3) ** 2) / 50), rtol=1e-6)
+
+
 def test_separate_touching_leaves_cells_that_do_not_touch():
     labels = np.array([[1, 0, 2, 2], [1, 0, 2, 2]])
     for gap in (0, 1, 5):
@@ -455,6 +474,8 @@ def test_labels_that_are_none_are_refused(function, labels, message):
         (10, 0, r"sigma = 0 px: sigma must be > 0 and finite"),
         (10, -5, r"sigma = -5 px"),
         (10, np.inf, r"sigma = inf px"),
+        ("a", 5, r"w0 = 'a': w0 must be"),
+        (10, None, r"sigma = None px"),
     ],
 )
 def test_heights_and_widths_out_of_range_are_refused(w0, sigma, message):
@@ -475,6 +496,10 @@ def test_heights_and_widths_out_of_range_are_refused(w0, sigma, message):
         ({"background_sigma": 0}, "background_sigma = 0 px: background_sigma must be > 0"),
         ({"separation": -1}, "separation = -1: separation must be >= 0"),
         ({"separation_sigma": -6}, "separation_sigma = -6 px"),
+        ({"form": ["falk2019"]}, r"form of the weight map \['falk2019'\]: need one of"),
+        ({"gap": "1"}, "gap of '1' px between touching cells"),
+        ({"background": "0"}, "background = '0': background must be"),
+        ({"ignore_label": "3"}, "ignore label of '3': need a whole number >= 1"),
         ({"ignore_label": 0}, "ignore label of 0: need a whole number >= 1"),
         ({"ignore_label": 1.5}, r"ignore label of 1\.5: need a whole number >= 1"),
     ],

@@ -7,7 +7,7 @@ prediction. Random numbers are few and drawn with NumPy, so that a tile is a fun
 """
 
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -46,20 +46,18 @@ class AugmentConfig:
     grey_scale: float
 
     def __post_init__(self):
-        for name, holds, rule in (
-            ("rotation", 0 <= self.rotation <= 180, "a number of degrees from 0 to 180"),
-            (
-                "displacement_std",
-                0 <= self.displacement_std < np.inf,
-                "a finite number of px, >= 0",
-            ),
-            ("grid", isinstance(self.grid, Integral) and self.grid >= 2, "a whole number >= 2"),
-            ("kernel", self.kernel in KERNELS, f"one of {', '.join(KERNELS)}"),
-            ("grey_shift", 0 <= self.grey_shift < np.inf, "a finite number >= 0"),
-            ("grey_scale", 0 <= self.grey_scale < 1, "a number >= 0 and below 1"),
+        for name, kind, holds, rule in (
+            ("rotation", Real, lambda a: 0 <= a <= 180, "a number of degrees from 0 to 180"),
+            ("mirror", bool, lambda _: True, "true or false"),
+            ("displacement_std", Real, lambda s: 0 <= s < np.inf, "a finite number of px, >= 0"),
+            ("grid", Integral, lambda n: n >= 2, "a whole number >= 2"),
+            ("grey_shift", Real, lambda g: 0 <= g < np.inf, "a finite number >= 0"),
+            ("grey_scale", Real, lambda g: 0 <= g < 1, "a number >= 0 and below 1"),
         ):
-            if not holds:
-                raise InputError(f"{name} {getattr(self, name)!r}: need {rule}")
+            value = getattr(self, name)
+            if not (isinstance(value, kind) and holds(value)):
+                raise InputError(f"{name} {value!r}: need {rule}")
+        _check_kernel(self.kernel)
 
 
 @dataclass(frozen=True)
@@ -117,11 +115,21 @@ def elastic_basis(size: int, grid: int, kernel: str) -> np.ndarray:
     Returns
     -------
     (size, grid) float64 array B; the field of vectors v is B v B^T. Rows sum to 1.
+
+    Raises
+    ------
+    InputError : unknown kernel.
     """
+    _check_kernel(kernel)
     basis = bspline_basis(np.linspace(0, grid - 1, size), grid)
     if kernel == "bspline":
         return basis
     return basis @ spline_coefficients(np.eye(grid), axes=(0,))
+
+
+def _check_kernel(kernel):
+    if kernel not in KERNELS:
+        raise InputError(f"kernel {kernel!r}: need one of {', '.join(KERNELS)}")
 
 
 def tile_basis(size: int, grid: int, kernel: str) -> np.ndarray:

@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +15,7 @@ from typer.core import TyperGroup
 
 from unetcore import __version__
 from unetcore.data.annotated import (
+    AnnotatedImages,
     check_labels,
     kind_of,
     read_annotated,
@@ -42,6 +44,7 @@ USERS_OS_ERRORS = (  # of outputs that cannot be written
     errno.EACCES,
     errno.EEXIST,
     errno.EISDIR,
+    errno.ENOENT,
     errno.ENOSPC,
     errno.ENOTDIR,
     errno.EROFS,
@@ -60,7 +63,7 @@ class _OneLinePerProblem(TyperGroup):
     def invoke(self, ctx):
         try:
             return super().invoke(ctx)
-        except (InputError, OSError, ExceptionGroup) as error:
+        except (typer.BadParameter, InputError, OSError, ExceptionGroup) as error:
             lines = _problems(error)
             if not lines:
                 raise
@@ -71,9 +74,12 @@ class _OneLinePerProblem(TyperGroup):
 
 def _problems(error: Exception) -> list[str]:
     """What a user can act on, one line each; none if the error is a bug."""
+    if isinstance(error, typer.BadParameter):
+        return [error.format_message()]
     if isinstance(error, OSError):
         known = error.errno in USERS_OS_ERRORS
-        return [f"{error.filename or 'output'}: {error.strerror.lower()}"] if known else []
+        file = error.filename2 or error.filename or "output"  # the second of two is the target
+        return [f"{file}: {error.strerror.lower()}"] if known else []
     errors = error.exceptions if isinstance(error, ExceptionGroup) else [error]
     return [str(e) for e in errors] if all(isinstance(e, InputError) for e in errors) else []
 
@@ -105,6 +111,14 @@ LabelsAreOption = Annotated[
     typer.Option(
         help="A mask (0 = membrane or background, one other value = cell), or instances (0 = "
         "background, one number per cell). Default: a mask if there are at most two values.",
+        show_default=False,
+    ),
+]
+IgnoreLabelOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="LABEL",
+        help="Pixels of this label are neither cell nor background: weight 0.",
         show_default=False,
     ),
 ]
@@ -154,15 +168,21 @@ def start(
     epilog=_examples(
         "unet validate images.tif labels.tif",
         "unet validate frames/ cells/ --labels-are instances",
+        "unet validate frames/ cells/ --ignore-label 255",
     )
 )
 def validate(
-    images: ImagesArgument, labels: LabelsArgument, labels_are: LabelsAreOption = None
+    images: ImagesArgument,
+    labels: LabelsArgument,
+    labels_are: LabelsAreOption = None,
+    ignore_label: IgnoreLabelOption = None,
 ) -> None:
     """Check images and labels before training."""
-    show_annotated(images, labels, read_annotated(images, labels, labels_are), guessed=labels_are)
+    _read_and_show(images, labels, labels_are, ignore_label)
+    said = {"--labels-are": labels_are, "--ignore-label": ignore_label}
+    options = [word for option in said.items() if option[1] is not None for word in option]
     typer.echo("\nReady. Train a network on them by:")
-    typer.echo(f"  {command('train', images, labels, '-o', 'run')}")
+    typer.echo(f"  {command('train', images, labels, '-o', 'run', *options)}")
 
 
 @app.command(
@@ -188,6 +208,7 @@ def train(
     ] = FAST.network["width"],
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives another network.")] = 0,
     labels_are: LabelsAreOption = None,
+    ignore_label: IgnoreLabelOption = None,
 ) -> None:
     """Train a network on images with labels.
 
@@ -197,9 +218,9 @@ def train(
     """
     from unetcore.runs import Run
 
-    annotated = read_annotated(images, labels, labels_are)
-    show_annotated(images, labels, annotated, guessed=labels_are)
-    run = Run(out, annotated, FAST.changed(steps=steps, width=width), seed)
+    annotated = _read_and_show(images, labels, labels_are, ignore_label)
+    recipe = FAST.changed(steps=steps, width=width, ignore_label=ignore_label)
+    run = Run(out, annotated, recipe, seed)
     if run.is_finished:
         typer.echo(f"\n{run.folder.model} is this very training, complete: nothing to do.")
     else:
@@ -319,17 +340,20 @@ def evaluate(
     Of a probability: warping, Rand and pixel error (2012), V_rand and V_info (later), each at its
     best threshold. Of a segmentation: SEG and IoU of the cell tracking challenge.
     """
-    from unetcore.evaluate import OF_CELLS, OF_MEMBRANES, evaluate, naming
+    from unetcore.evaluate import OF_CELLS, OF_MEMBRANES, evaluate
+    from unetcore.metrics import Slices
 
+    if segmentation and (unscaled or threads > 1):
+        raise InputError("--unscaled and --threads are for a probability, not for --segmentation")
     reference = read_stack(labels, read_labels)
     read = read_labels if segmentation else read_images if unscaled else read_probability
     found = read_stack(probability, read)
     check_pair(found, reference, images_name=probability, labels_name=labels)
-    with naming(labels=labels, reference=labels, probability=probability):
-        if segmentation:
-            values = evaluate(OF_CELLS, reference, None, segmentation=found)
-        else:
-            values = evaluate(OF_MEMBRANES, reference, found, threads=threads)
+    reference, found = Slices(reference, labels), Slices(found, probability)
+    if segmentation:
+        values = evaluate(OF_CELLS, reference, None, segmentation=found)
+    else:
+        values = evaluate(OF_MEMBRANES, reference, found, threads=threads)
     typer.echo(json.dumps(values, indent=1) if as_json else metrics_table(values))
 
 
@@ -379,14 +403,7 @@ def weights(
     separation_sigma: Annotated[
         float | None, _weight_option("separation_sigma", "falk2019: its width in px.")
     ] = None,
-    ignore_label: Annotated[
-        int | None,
-        typer.Option(
-            metavar="LABEL",
-            help="Pixels of this label are neither cell nor background: weight 0.",
-            show_default=False,
-        ),
-    ] = None,
+    ignore_label: IgnoreLabelOption = None,
     labels_are: LabelsAreOption = None,
 ) -> None:
     """Write the loss weight of every pixel.
@@ -409,7 +426,7 @@ def weights(
         ignore_label=ignore_label,
     )
     stack = read_stack(labels, read_labels)
-    known = np.where(ignored_pixels(stack, ignore_label), 0, stack)
+    known = stack[~ignored_pixels(stack, ignore_label)]
     kind = labels_are or kind_of(known)
     check_labels(known, kind, name=labels)
     _, maps = weight_maps(stack, kind, config)
@@ -435,6 +452,15 @@ def export(run_dir: RunArgument, out: OutOption) -> None:
     folder.load()
     export_model(folder.model, out)
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB; its README.md says how to use it")
+
+
+def _read_and_show(images, labels, labels_are, ignore_label) -> AnnotatedImages:
+    annotated = read_annotated(images, labels, labels_are, ignore_label)
+    known = replace(annotated, labels=np.where(annotated.ignored, 0, annotated.labels))
+    show_annotated(images, labels, known, guessed=labels_are)
+    if ignore_label is not None:
+        typer.echo(f"        {100 * annotated.ignored.mean():.1f} % ignored, label {ignore_label}")
+    return annotated
 
 
 def _train(run, steps: int) -> None:

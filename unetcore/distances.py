@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from unetcore.errors import InputError
+from unetcore.labels import whole_numbers
 
 LABEL_BITS = 32
 LABEL_MASK = 2**LABEL_BITS - 1
@@ -89,7 +90,7 @@ def two_nearest(
     reach = float(min(max(limit, limit_of_sum), diagonal))
     if reach > LONGEST:
         raise InputError(f"distances up to {reach:.0f} px: need a limit of {LONGEST} px or less")
-    names, ids = _ids(labels)
+    names, ids = small_ids(labels)
     d1, d2 = np.full((2, *ids.shape), np.inf)
     found = np.zeros((2, *ids.shape), np.int32) if return_labels else None
     _fill(ids, where, reach, float(limit), float(limit_of_sum), d1, d2, found)
@@ -110,29 +111,15 @@ def checked_labels(labels) -> np.ndarray:
 
     Raises
     ------
-    InputError : not two axes, no pixel, or a value that is negative or no whole number.
+    InputError : not two axes, no pixel, or as `unetcore.labels.whole_numbers`.
     """
-    labels = np.asarray(labels)
+    try:
+        labels = np.asarray(labels)
+    except ValueError as error:
+        raise InputError("labels of rows that differ in length: need 2-D") from error
     if labels.ndim != 2 or labels.size == 0:
         raise InputError(f"labels of shape {labels.shape}: need 2-D with at least one pixel")
-    if labels.dtype.kind == "b":
-        return labels.astype(np.uint8)
-    if labels.dtype.kind not in "iuf":
-        raise InputError(f"labels of type {labels.dtype}: need whole numbers")
-    if labels.dtype.kind == "f":
-        labels = _whole(labels)
-    if labels.min() < 0:
-        raise InputError(f"label {labels.min()}: need 0 for background, 1 or more for cells")
-    return labels
-
-
-def _whole(values):
-    """Floats as integers; NaN, infinity and what is beyond int64 change their value by that."""
-    with np.errstate(invalid="ignore"):
-        whole = values.astype(np.int64)
-    if (different := whole != values).any():
-        raise InputError(f"label {values[different][0]}: need whole numbers")
-    return whole
+    return whole_numbers(labels)
 
 
 def _n_labels_up_to_two(labels):
@@ -143,8 +130,19 @@ def _n_labels_up_to_two(labels):
     return 1 if ((labels == 0) | (labels == highest)).all() else 2
 
 
-def _ids(labels):
-    """Labels as int32 in rows in memory, and the function that gives their names back."""
+def small_ids(labels: np.ndarray):
+    """Labels as int32 in the same order, and the function that gives their names back.
+
+    Parameters
+    ----------
+    labels : (H, W) integer array >= 0 with fewer than 2^31 different values.
+
+    Returns
+    -------
+    names : function of an array of ids, of the labels that they stand for.
+    ids : (H, W) int32 array, rows in memory; 0 where `labels` is 0. The labels themselves where
+        none is above 2^31 - 1.
+    """
     if labels.max() <= LARGEST_LABEL:
         return lambda ids: ids.astype(labels.dtype), np.ascontiguousarray(labels, np.int32)
     names = np.unique(np.concatenate([np.zeros(1, labels.dtype), labels.ravel()]))
@@ -221,11 +219,17 @@ def _sweep(labels, keys1, keys2):
                 far, far_label = near, near_label
             near, near_label = x, label
         if near_label != 0:
-            key = (x - near) ** 2 << LABEL_BITS | near_label
+            key = _key(x - near, near_label)
             keys1[x], keys2[x] = _insert(key, keys1[x], keys2[x])
         if far_label != 0:
-            key = (x - far) ** 2 << LABEL_BITS | far_label
+            key = _key(x - far, far_label)
             keys1[x], keys2[x] = _insert(key, keys1[x], keys2[x])
+
+
+@njit(cache=True, nogil=True)
+def _key(distance, label):
+    """Key of a label of the same row; beyond `LONGEST` px it is above any `none`: never kept."""
+    return min(distance, LONGEST + 1) ** 2 << LABEL_BITS | label
 
 
 @njit(cache=True, nogil=True)

@@ -1,8 +1,5 @@
 """Evaluation by name: the metrics of Table 1 and Table 2, as plain JSON values."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 
 from unetcore import metrics
@@ -14,7 +11,7 @@ OF_CELLS = ("seg", "iou")
 THINNED = ("v_rand", "v_info")
 CURVE = ("value", "threshold", "thresholds", "values")
 PLACES = ("splits", "mergers")
-MOST_PLACES = 20  # of one kind in the JSON
+MOST_SHOWN = 20  # places of one kind in the JSON
 
 
 def evaluate(names, labels, probability, *, segmentation=None, complete=None, threads=1):
@@ -23,11 +20,13 @@ def evaluate(names, labels, probability, *, segmentation=None, complete=None, th
     Parameters
     ----------
     names : metrics out of `OF_MEMBRANES` and `OF_CELLS`.
-    labels : (N, H, W) array of whole numbers, mask or instance ids; reference.
+    labels : (N, H, W) array of whole numbers, mask or instance ids; reference. This and the next
+        two may be anything that `metrics.Slices` takes, which is read slice by slice, and such
+        `Slices` themselves, which are called by their own names in messages.
     probability : (N, H, W) array in [0, 1], of cell interior; 8-bit maps unscaled.
-    segmentation : (N, H, W) int array of instances; needed by "seg" and "iou".
-    complete : (N,) bool sequence, frames of which every cell is labelled; None: all. "iou" is
-        measured on these only, since elsewhere a cell without label would count as background.
+    segmentation : (N, H, W) array of whole numbers, instances; needed by "seg" and "iou".
+    complete : N bools, frames of which every cell is labelled; None: all. "iou" is measured on
+        these only, see `metrics.foreground_iou`.
     threads : int >= 1, slices are judged on so many threads; the result is the same for any.
 
     Returns
@@ -36,12 +35,13 @@ def evaluate(names, labels, probability, *, segmentation=None, complete=None, th
     "values" (one per threshold). Warping and Rand error also say where their "splits" and "mergers"
     are at the best threshold: a dict of "n", how many; "largest", the most costly of them, see
     `metrics.WarpingPlace` and `metrics.RandPlace`; and "left_out", how many are not among these.
+    The "z" of a place counts the slices that were given, from 0.
 
     Raises
     ------
     InputError : unknown metric, no segmentation where one is needed, or what the metric refuses.
     """
-    complete = np.ones(len(labels), bool) if complete is None else np.asarray(complete, bool)
+    _refuse_unknown(names, segmentation)
     thinned = [name for name in THINNED if name in names]
     pair = (labels, probability)
     scores = metrics.thinned_scores(*pair, names=thinned, threads=threads) if thinned else {}
@@ -51,16 +51,21 @@ def evaluate(names, labels, probability, *, segmentation=None, complete=None, th
             results[name] = _as_json(
                 scores.get(name) or getattr(metrics, name)(*pair, threads=threads)
             )
-        elif name not in OF_CELLS:
-            raise InputError(f"metric {name!r}: need one of {', '.join(OF_MEMBRANES + OF_CELLS)}")
-        elif segmentation is None:
-            raise InputError(f"metric {name!r} compares cells: it needs a segmentation")
         elif name == "seg":
-            results[name] = {"value": float(metrics.seg(labels, segmentation))}
+            results[name] = {"value": metrics.seg(labels, segmentation)}
         else:
-            iou = metrics.foreground_iou(labels[complete], segmentation[complete])
-            results[name] = {"value": float(iou)}
+            iou = metrics.foreground_iou(labels, segmentation, complete=complete)
+            results[name] = {"value": iou}
     return results
+
+
+def _refuse_unknown(names, segmentation) -> None:
+    """Refuse what cannot be computed, before anything is."""
+    for name in names:
+        if name not in OF_MEMBRANES + OF_CELLS:
+            raise InputError(f"metric {name!r}: need one of {', '.join(OF_MEMBRANES + OF_CELLS)}")
+        if name in OF_CELLS and segmentation is None:
+            raise InputError(f"metric {name!r} compares cells: it needs a segmentation")
 
 
 def _as_json(sweep: metrics.Sweep) -> dict:
@@ -70,7 +75,7 @@ def _as_json(sweep: metrics.Sweep) -> dict:
 
 
 def _shown(places: metrics.Places) -> dict:
-    largest = [_named(place) for place in places.largest[:MOST_PLACES]]
+    largest = [_named(place) for place in places.largest[:MOST_SHOWN]]
     return {"n": places.n, "largest": largest, "left_out": places.n - len(largest)}
 
 
@@ -80,28 +85,6 @@ def _named(place) -> dict:
     if "parts" in fields:
         fields["parts"] = [part._asdict() for part in fields["parts"]]
     return fields
-
-
-@contextmanager
-def naming(**files) -> Iterator[None]:
-    """Let what an evaluation refuses be named by the file that it came from.
-
-    Parameters
-    ----------
-    files : path by the name of an argument, as in ``naming(labels="gold.tif")``.
-
-    Raises
-    ------
-    InputError : "gold.tif, slice 3: ..." in the place of "labels, slice 3: ...".
-    """
-    try:
-        yield
-    except InputError as error:
-        message = str(error)
-        for name, path in files.items():
-            if message.startswith(name):
-                raise InputError(f"{path}{message.removeprefix(name)}") from error
-        raise
 
 
 def measured_on(frames, split, fold):

@@ -41,16 +41,25 @@ class Recipe:
     weight_map: Mapping
     postprocessing: Mapping
 
-    def changed(self, *, steps: int | None = None, width: int | None = None) -> "Recipe":
+    def changed(
+        self,
+        *,
+        steps: int | None = None,
+        width: int | None = None,
+        ignore_label: int | None = None,
+    ) -> "Recipe":
         """Copy with other numbers; None leaves one as it is."""
-        given = {k: v for k, v in (("steps", steps), ("width", width)) if v is not None}
-        training = {k: v for k, v in given.items() if k in self.training}
-        network = {k: v for k, v in given.items() if k in self.network}
         return replace(
             self,
-            training=MappingProxyType(self.training | training),
-            network=MappingProxyType(self.network | network),
+            training=_changed(self.training, steps=steps),
+            network=_changed(self.network, width=width),
+            weight_map=_changed(self.weight_map, ignore_label=ignore_label),
         )
+
+
+def _changed(section: Mapping, **numbers) -> Mapping:
+    given = {name: number for name, number in numbers.items() if number is not None}
+    return MappingProxyType(section | given)
 
 
 # Not the paper's recipe: AdamW with a cosine schedule needs minutes where momentum SGD needs

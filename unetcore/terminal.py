@@ -13,11 +13,11 @@ import typer
 from tqdm import tqdm
 
 from unetcore.data.annotated import AnnotatedImages
+from unetcore.tables import MEASURES
 
 logger = logging.getLogger(__name__)
 
 LINE_SECONDS = 10  # between two lines of progress where there is no terminal
-HIGHER_IS_BETTER = ("v_rand", "v_info", "seg", "iou")
 
 
 @contextmanager
@@ -86,9 +86,11 @@ def metrics_table(values: dict) -> str:
     """One line for each metric, with its best threshold and which way is better."""
     lines = []
     for name, result in values.items():
-        best = "1 is best" if name in HIGHER_IS_BETTER else "0 is best"
+        measure = MEASURES[name]
+        value = f"{result['value']:.{measure.decimals}f}"
+        best = "1 is best" if measure.arrow == "↑" else "0 is best"
         at = f"threshold {result['threshold']:.2f}" if "threshold" in result else ""
-        lines.append(f"{name:14}{result['value']:10.6f}   {best}   {at}".rstrip())
+        lines.append(f"{name:14}  {value:9}   {best}   {at}".rstrip())
     return "\n".join(lines)
 
 

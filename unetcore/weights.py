@@ -5,13 +5,15 @@ Two maps by name: `weight_map`, the paper's, and `later_weight_map`, that of the
 """
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from numba import njit
 from scipy import ndimage
 
-from unetcore.distances import checked_labels, two_nearest
+from unetcore.distances import checked_labels, small_ids, two_nearest
 from unetcore.errors import InputError
+from unetcore.labels import check_mask
 
 LABEL_KINDS = ("mask", "instances")
 FORMS = {  # of the weight map, with the settings that it alone uses
@@ -94,7 +96,7 @@ def training_targets(labels, *, kind: str, config: WeightMapConfig):
     ignored = ignored_pixels(labels, config.ignore_label)
     cells = np.where(ignored, 0, labels)
     if kind == "mask":
-        _check_mask(cells)
+        check_mask(cells)
         cells, _ = ndimage.label(cells)
     else:
         cells = separate_touching(cells, config.gap)
@@ -304,14 +306,21 @@ def separate_touching(labels, gap=1):
         cleared = labels.astype(np.int64)
         _clear_contacts(cleared)
         return cleared.astype(labels.dtype)
-    highest = ndimage.maximum_filter(labels, size=3, mode="nearest")
-    line = (labels > 0) & (highest > labels)
+    _, ids = small_ids(labels)  # the filter computes in float64, where large labels are equal
+    highest = ndimage.maximum_filter(ids, size=3, mode="nearest")
+    line = (ids > 0) & (highest > ids)
     distance = ndimage.distance_transform_edt(~line) if line.any() else np.inf
     return np.where(distance <= (gap - 1) / 2, 0, labels)
 
 
 def ignored_pixels(labels, ignore_label: int | None) -> np.ndarray:
-    """Pixels that carry the label to be ignored: bool array of the labels' shape."""
+    """Pixels that carry the label to be ignored: bool array of the labels' shape.
+
+    Raises
+    ------
+    InputError : the label to be ignored is not a whole number >= 1.
+    """
+    _check_ignore_label(ignore_label)
     if ignore_label is None:
         return np.zeros(np.shape(labels), bool)
     return np.asarray(labels) == ignore_label
@@ -359,40 +368,32 @@ def _clear_contacts(labels):
 
 
 def _check_choice(what, value, known):
-    if value not in known:
+    if value not in tuple(known):  # a list is not found there; in a dict, it could not be sought
         raise InputError(f"{what} {value!r}: need one of {', '.join(known)}")
 
 
 def _check_heights(**values):
     for name, value in values.items():
-        if not (np.isfinite(value) and value >= 0):
-            raise InputError(f"{name} = {value}: {name} must be >= 0 and finite")
+        if not (isinstance(value, Real) and 0 <= value < np.inf):
+            raise InputError(f"{name} = {value!r}: {name} must be >= 0 and finite")
 
 
 def _check_widths(**values):
     for name, value in values.items():
-        if not (np.isfinite(value) and value > 0):
-            raise InputError(f"{name} = {value} px: {name} must be > 0 and finite")
+        if not (isinstance(value, Real) and 0 < value < np.inf):
+            raise InputError(f"{name} = {value!r} px: {name} must be > 0 and finite")
 
 
 def _check_share(background):
-    if not 0 <= background <= 1:
-        raise InputError(f"background = {background}: background must be in [0, 1]")
+    if not (isinstance(background, Real) and 0 <= background <= 1):
+        raise InputError(f"background = {background!r}: background must be in [0, 1]")
 
 
 def _check_gap(gap):
-    if gap != 0 and (gap < 0 or gap % 2 != 1):
-        raise InputError(f"gap of {gap} px between touching cells: need 0 or an odd number")
+    if not (isinstance(gap, Real) and (gap == 0 or (gap > 0 and gap % 2 == 1))):
+        raise InputError(f"gap of {gap!r} px between touching cells: need 0 or an odd number")
 
 
-def _check_ignore_label(ignore_label):
-    if ignore_label is not None and (ignore_label < 1 or ignore_label % 1 != 0):
-        raise InputError(f"ignore label of {ignore_label}: need a whole number >= 1")
-
-
-def _check_mask(mask):
-    cells = mask[mask > 0]
-    if cells.size and cells.min() != cells.max():
-        values = np.unique(mask)
-        few = ", ".join(map(str, values[:4])) + (", ..." if len(values) > 4 else "")
-        raise InputError(f"a mask of the values {few}: need 0 and one other")
+def _check_ignore_label(label):
+    if label is not None and not (isinstance(label, Real) and label >= 1 and label % 1 == 0):
+        raise InputError(f"ignore label of {label!r}: need a whole number >= 1")

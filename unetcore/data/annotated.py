@@ -8,7 +8,8 @@ import numpy as np
 
 from unetcore.data.io import check_pair, read_labels, read_probability
 from unetcore.errors import InputError
-from unetcore.weights import LABEL_KINDS
+from unetcore.labels import check_mask
+from unetcore.weights import LABEL_KINDS, ignored_pixels
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 
@@ -21,11 +22,13 @@ class AnnotatedImages:
     ----------
     images : (N, H, W) float32 array in [0, 1].
     labels : (N, H, W) int array, 0 = membrane or background.
+    ignored : (N, H, W) bool array, pixels of unknown class.
     kind : what the labels are, "mask" or "instances".
     """
 
     images: np.ndarray
     labels: np.ndarray
+    ignored: np.ndarray
     kind: str
 
 
@@ -68,17 +71,21 @@ def read_grey(path: Path) -> np.ndarray:
     return read_stack(path, read_probability)
 
 
-def read_annotated(images: Path, labels: Path, kind: str | None = None) -> AnnotatedImages:
+def read_annotated(
+    images: Path, labels: Path, kind: str | None = None, ignore_label: int | None = None
+) -> AnnotatedImages:
     """Read images and labels that belong together, or say all that is wrong with them.
 
     Parameters
     ----------
     images, labels : TIFF files or folders of them.
     kind : what the labels are, "mask" or "instances"; None lets `kind_of` tell.
+    ignore_label : label whose pixels are neither cell nor background; None for none.
 
     Raises
     ------
-    ExceptionGroup : of one InputError for every problem that was found.
+    InputError : `ignore_label` is not a whole number >= 1.
+    ExceptionGroup : of one InputError for every problem that was found in the files.
     """
     problems = []
 
@@ -92,13 +99,14 @@ def read_annotated(images: Path, labels: Path, kind: str | None = None) -> Annot
     grey = attempt(read_grey, images)
     ids = attempt(read_stack, labels, read_labels)
     if ids is not None:
-        kind = kind or kind_of(ids)
-        attempt(check_labels, ids, kind, name=labels)
+        ignored = ignored_pixels(ids, ignore_label)
+        kind = kind or kind_of(ids[~ignored])
+        attempt(check_labels, ids[~ignored], kind, name=labels)
     if grey is not None and ids is not None:
         attempt(check_pair, grey, ids, images_name=images, labels_name=labels)
     if problems:
         raise ExceptionGroup("images and labels that cannot be used", problems)
-    return AnnotatedImages(grey, ids, kind)
+    return AnnotatedImages(grey, ids, ignored, kind)
 
 
 def kind_of(labels: np.ndarray) -> str:
@@ -117,23 +125,24 @@ def check_labels(labels: np.ndarray, kind: str, *, name: Path | str = "labels") 
 
     Parameters
     ----------
-    labels : (N, H, W) int array >= 0.
+    labels : int array >= 0 of any shape, without the pixels to be ignored.
     kind : "mask" or "instances".
     name : what the message calls the labels, for instance their file.
 
     Raises
     ------
-    InputError : unknown kind; the same value everywhere; a mask of values other than 0 and one
-        more.
+    InputError : unknown kind; no pixel, or the same value everywhere; a mask of values other than
+        0 and one more.
     """
     if kind not in LABEL_KINDS:
         raise InputError(f"labels of kind {kind!r}: need one of {', '.join(LABEL_KINDS)}")
     values = np.unique(labels)
+    if len(values) == 0:
+        raise InputError(f"{name}: every pixel is ignored, expected background and cells")
     if len(values) == 1:
         raise InputError(f"{name}: every pixel is {values[0]}, expected background and cells")
-    if kind == "mask" and (len(values) > 2 or values[0] != 0):
-        few = ", ".join(map(str, values[:4])) + (", ..." if len(values) > 4 else "")
-        raise InputError(
-            f"{name}: {len(values)} different values ({few}), a mask has 0 (membrane or "
-            "background) and one other"
-        )
+    if kind == "mask":
+        try:
+            check_mask(values)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error

@@ -15,6 +15,7 @@ import tifffile
 
 from unetcore.data.files import check_space, replacing
 from unetcore.errors import InputError
+from unetcore.labels import whole_numbers
 
 IMAGE_TYPES = ("uint8", "uint16", "float32")
 STACK_AXES = 3
@@ -51,7 +52,7 @@ def read_labels(path: Path) -> np.ndarray:
 
     Parameters
     ----------
-    path : TIFF file of whole, non-negative numbers; its pages are all of one size.
+    path : TIFF file of whole, non-negative numbers of any type; its pages are all of one size.
 
     Returns
     -------
@@ -62,13 +63,10 @@ def read_labels(path: Path) -> np.ndarray:
     InputError : the file is missing, damaged, in colour, or its values are no whole numbers >= 0.
     """
     labels = _read_stack(path)
-    if labels.dtype.kind == "b":
-        return labels.astype(np.uint8)
-    if labels.dtype.kind not in "iu":
-        raise InputError(f"{path}: labels of type {labels.dtype}, expected whole numbers")
-    if labels.min() < 0:
-        raise InputError(f"{path}: label {labels.min()}, expected 0 (background) or more")
-    return labels
+    try:
+        return whole_numbers(labels)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def read_probability(path: Path) -> np.ndarray:
@@ -103,13 +101,14 @@ def to_unit_range(images: np.ndarray, name: str) -> np.ndarray:
 
     Raises
     ------
-    InputError : another number type, NaN, or a float value outside [0, 1].
+    InputError : no value, another number type, NaN, or a float value outside [0, 1].
 
     Examples
     --------
     >>> to_unit_range(np.array([0, 51, 255], np.uint8), "example").tolist()
     [0.0, 0.20000000298023224, 1.0]
     """
+    _refuse_empty(images.shape, name)
     if images.dtype.name in ("uint8", "uint16"):
         return images.astype(np.float32) / np.float32(np.iinfo(images.dtype).max)
     if images.dtype.kind != "f":
@@ -233,6 +232,7 @@ def _refuse_colour(file: tifffile.TiffFile, path: Path) -> None:
     if len(file.series) > 1:
         raise InputError(f"{path}: pages of different size or type, expected one size")
     series = file.series[0]
+    _refuse_empty(series.shape, path)
     if len(series.shape) not in (STACK_AXES - 1, STACK_AXES) or "C" in series.axes:
         raise InputError(
             f"{path}: axes {series.axes} of shape {series.shape}, expected a stack of grey images"
@@ -247,6 +247,11 @@ def _is_grey_ramp(colormap: np.ndarray) -> bool:
         and np.array_equal(red, blue)
         and bool((np.diff(red.astype(np.int64)) >= 0).all())
     )
+
+
+def _refuse_empty(shape: tuple[int, ...], name: Path | str) -> None:
+    if 0 in shape:
+        raise InputError(f"{name}: an image of shape {shape}, expected at least one pixel")
 
 
 def _refuse_not_finite(images: np.ndarray, name: Path | str) -> None:

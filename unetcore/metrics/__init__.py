@@ -8,6 +8,7 @@ from unetcore.metrics.pixel import PixelError, pixel_error
 from unetcore.metrics.places import Places
 from unetcore.metrics.rand import Part, RandError, RandPlace, rand_error
 from unetcore.metrics.seg import foreground_iou, seg
+from unetcore.metrics.slices import Slices
 from unetcore.metrics.sweep import Sweep
 from unetcore.metrics.thinned import thinned_scores, v_info, v_rand
 from unetcore.metrics.topology import Mismatch
@@ -29,6 +30,7 @@ __all__ = [
     "Places",
     "RandError",
     "RandPlace",
+    "Slices",
     "Sweep",
     "WarpingError",
     "WarpingPlace",

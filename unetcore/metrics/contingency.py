@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from unetcore.errors import InputError
 from unetcore.metrics.components import label_components, members_of
 
 
@@ -55,19 +54,9 @@ class LabelComponents:
     Parameters
     ----------
     white : (X, Y) bool array.
-    z : int, number of the slice, for the message.
-
-    Raises
-    ------
-    InputError : the slice has no white pixel, so that no metric of components is defined on it.
     """
 
-    def __init__(self, white: np.ndarray, z: int):
-        if not white.any():
-            raise InputError(
-                f"labels, slice {z}: no white pixel; the Rand and information scores are"
-                " undefined there, so leave the slice out"
-            )
+    def __init__(self, white: np.ndarray):
         self.image, count = label_components(white)
         self._members, self._starts = members_of(self.image, count)
 

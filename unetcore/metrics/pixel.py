@@ -72,9 +72,9 @@ def pixel_error(
     hits[order], proposed[order] = counts[:, 1:]
     precision = _share(hits, proposed)
     recall = _share(hits, np.full_like(hits, n_white))
-    scores = fscore(precision, recall)
+    errors = 1.0 - fscore(precision, recall)
     return PixelError(
-        **at_best(thresholds, 1.0 - scores, scores.argmax()),
+        **at_best(thresholds, errors, errors.argmin()),
         precision=tuple(precision.tolist()),
         recall=tuple(recall.tolist()),
     )

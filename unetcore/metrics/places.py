@@ -4,9 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import numpy as np
+
 Place = TypeVar("Place")
 
 MOST_PLACES = 1000  # of one kind that a result carries, so that noise does not fill the memory
+
+
+def most_costly(costs: np.ndarray) -> np.ndarray:
+    """Numbers of the places of one slice that can be kept, the most costly first."""
+    return np.argsort(-costs, kind="stable")[:MOST_PLACES]
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class Collected(Generic[Place]):
         self._largest: list[Place] = []
 
     def add(self, n: int, largest: list[Place]) -> None:
-        """Add the places of a slice: how many, and at least the `MOST_PLACES` largest."""
+        """Add the places of a slice: how many, and at least the `most_costly`."""
         self._n += n
         self._largest = sorted([*self._largest, *largest], key=self._cost, reverse=True)
         del self._largest[MOST_PLACES:]

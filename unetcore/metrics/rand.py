@@ -9,7 +9,7 @@ import numpy as np
 from unetcore.metrics.components import label_components
 from unetcore.metrics.contingency import LabelComponents, Overlaps
 from unetcore.metrics.pairs import joined_pairs
-from unetcore.metrics.places import MOST_PLACES, Collected, Places
+from unetcore.metrics.places import Collected, Places, most_costly
 from unetcore.metrics.slices import over_slices
 from unetcore.metrics.sweep import THRESHOLDS, Sweep, at_best, checked_thresholds, fscore
 
@@ -35,7 +35,7 @@ class RandPlace(NamedTuple):
 
     Attributes
     ----------
-    z : int, its slice.
+    z : int, its slice, counted from 0 in the stack that was given.
     parts : tuple of at most `MOST_PARTS` parts, the largest first.
     n_parts : int, how many there are.
     pixels : int, white label pixels of all parts.
@@ -110,15 +110,17 @@ def rand_error(
     thresholds = checked_thresholds(thresholds, THRESHOLDS)
 
     def pairs(z, white, values):
-        components = LabelComponents(white, z)
+        components = LabelComponents(white)
         in_both, in_proposal = joined_pairs(components.image, values, thresholds)
         in_label = np.full_like(in_both, np.square(components.sizes).sum())
         return np.stack([in_both, in_proposal, in_label]).astype(np.float64)
 
-    in_both, in_proposal, in_label = sum(over_slices(pairs, labels, probability, threads=threads))
+    in_both, in_proposal, in_label = sum(
+        over_slices(pairs, labels, probability, threads=threads, needs_white=True)
+    )
     precision, recall = in_both / in_proposal, in_both / in_label
-    scores = fscore(precision, recall)
-    found = at_best(thresholds, 1.0 - scores, scores.argmax())
+    errors = 1.0 - fscore(precision, recall)
+    found = at_best(thresholds, errors, errors.argmin())
     splits, mergers = _places(labels, probability, found["threshold"], threads)
     return RandError(
         **found,
@@ -133,7 +135,7 @@ def _places(labels, probability, threshold, threads) -> tuple[Places, Places]:
     """Splits and mergers of a stack at one threshold."""
 
     def of_slice(z, white, values):
-        overlaps = LabelComponents(white, z).overlaps(*label_components(values > threshold))
+        overlaps = LabelComponents(white).overlaps(*label_components(values > threshold))
         height = white.shape[1]
         return (
             _divided(overlaps, overlaps.label, z, height),
@@ -154,7 +156,7 @@ def _divided(overlaps: Overlaps, owner: np.ndarray, z: int, height: int):
 
     Returns
     -------
-    int, and a list of at most `MOST_PLACES` `RandPlace`.
+    int, and a list of `RandPlace`.
     """
     inside = np.flatnonzero(overlaps.proposal > 0)
     cells = inside[np.lexsort((-overlaps.pixels[inside], owner[inside]))]  # by owner, then size
@@ -164,7 +166,7 @@ def _divided(overlaps: Overlaps, owner: np.ndarray, z: int, height: int):
     pairs = pixels**2 - np.bincount(owner[cells], c**2)
     end = np.cumsum(n_parts)
     divided = np.flatnonzero(n_parts > 1)
-    costly = divided[np.argsort(-pairs[divided], kind="stable")[:MOST_PLACES]]
+    costly = divided[most_costly(pairs[divided])]
     return len(divided), [
         RandPlace(
             z=z,
@@ -195,4 +197,4 @@ def rand_fscore(overlaps: Overlaps) -> float:
     in_proposal = np.square(overlaps.proposal_sizes).sum() + overlaps.missed
     in_label = np.square(overlaps.label_sizes).sum()
     precision, recall = in_both / in_proposal, in_both / in_label
-    return float(2 * precision * recall / (precision + recall))
+    return float(fscore(precision, recall))

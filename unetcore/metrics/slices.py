@@ -6,8 +6,9 @@ scan order everywhere in this package.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral
 from typing import TypeVar
 
 import numpy as np
@@ -20,28 +21,39 @@ Judged = TypeVar("Judged")
 class Slices:
     """A stack as a sequence of (Y, X) arrays, of which nothing is read before it is asked for.
 
+    A metric takes it as it takes the stack, and what it refuses is then called by `name` and
+    `frames`: "gold.tif, frame 01-067" in the place of "labels, slice 3".
+
     Parameters
     ----------
     stack : (Z, Y, X) or (Y, X) array, or anything with shape, dtype and slices, as a memory map or
         a Zarr array.
-    name : str, what messages call it.
+    name : what messages call it, for instance its file.
+    frames : what messages call each slice; None: by its number in the stack.
 
     Raises
     ------
-    InputError : not 2-D or 3-D, without a pixel, or not made of numbers.
+    InputError : not 2-D or 3-D, without a pixel, not made of numbers, or not one slice per frame.
     """
 
-    def __init__(self, stack, name: str):
-        if not isinstance(getattr(stack, "dtype", None), np.dtype):
-            stack = np.asarray(stack)
+    def __init__(self, stack, name, *, frames: Sequence[str] | None = None):
+        stack = as_array(stack, name)
         shape = tuple(stack.shape)
         if len(shape) not in (2, 3) or 0 in shape:
             raise InputError(f"{name} of shape {shape}: (Z, Y, X) or (Y, X) with pixels is needed")
         if stack.dtype.kind not in "buif":
             raise InputError(f"{name} of type {stack.dtype}: numbers are needed")
         self._stack = stack
-        self._name = name
+        self._frames = frames
+        self.name = name
         self.shape = shape if len(shape) == 3 else (1, *shape)
+        if frames is not None and len(frames) != len(self):
+            raise InputError(f"{name}: {len(self)} slices for {len(frames)} frames")
+
+    @classmethod
+    def of(cls, stack, name) -> "Slices":
+        """Take a stack as it is if it has a name of its own, and else by `name`."""
+        return stack if isinstance(stack, cls) else cls(stack, name)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -51,13 +63,32 @@ class Slices:
             raise IndexError(z)
         return np.asarray(self._stack[z if len(self._stack.shape) == 3 else ...])
 
+    def called(self, z: int) -> str:
+        """Words for slice z in a message."""
+        which = f"slice {z}" if self._frames is None else f"frame {self._frames[z]}"
+        return f"{self.name}, {which}"
+
     def refuse_other_shape(self, other: "Slices") -> None:
         """Raise InputError if the two stacks do not have the same shape."""
         if self.shape != other.shape:
             raise InputError(
-                f"{self._name} {self.shape} and {other._name} {other.shape}:"
-                " the shapes must be equal"
+                f"{self.name} {self.shape} and {other.name} {other.shape}: the shapes must be equal"
             )
+
+
+def as_array(values, name):
+    """Turn nested lists into an array; what has a dtype already is left as it is, and unread.
+
+    Raises
+    ------
+    InputError : the lists differ in length.
+    """
+    if isinstance(getattr(values, "dtype", None), np.dtype):
+        return values
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{name}: lists of different length, an array is needed") from error
 
 
 def over_slices(
@@ -66,6 +97,7 @@ def over_slices(
     probability,
     *,
     threads: int = 1,
+    needs_white: bool = False,
 ) -> Iterator[Judged]:
     """Judge a probability map by its labels, slice by slice.
 
@@ -81,6 +113,7 @@ def over_slices(
     labels : (Z, Y, X) or (Y, X) array of whole numbers >= 0, white where > 0.
     probability : array of the same shape, see `interior_probability`.
     threads : int >= 1.
+    needs_white : whether to refuse a slice without white pixels.
 
     Yields
     ------
@@ -91,14 +124,19 @@ def over_slices(
     InputError : shapes differ, are not 2-D or 3-D, hold no pixel; values are not as described;
         `threads` is not a whole number >= 1.
     """
-    labels, probability = Slices(labels, "labels"), Slices(probability, "probability")
+    labels, probability = Slices.of(labels, "labels"), Slices.of(probability, "probability")
     labels.refuse_other_shape(probability)
-    if threads != int(threads) or threads < 1:
-        raise InputError(f"threads {threads}: a whole number >= 1 is needed")
+    if not isinstance(threads, Integral) or threads < 1:
+        raise InputError(f"threads {threads!r}: a whole number >= 1 is needed")
 
     def judged(z, label_slice, probability_slice):
-        white = np.ascontiguousarray(whole_numbers(label_slice, "labels", z).T > 0)
-        return judge(z, white, interior_probability(probability_slice, z))
+        white = np.ascontiguousarray(whole_numbers(label_slice, labels.called(z)).T > 0)
+        if needs_white and not white.any():
+            raise InputError(
+                f"{labels.called(z)}: no white pixel; the Rand and information scores are"
+                " undefined there, so leave the slice out"
+            )
+        return judge(z, white, interior_probability(probability_slice, probability.called(z)))
 
     slices = zip(range(len(labels)), labels, probability, strict=True)
     if threads == 1 or len(labels) == 1:
@@ -114,30 +152,31 @@ def over_slices(
             yield in_flight.popleft().result()
 
 
-def whole_numbers(labels: np.ndarray, name: str, z: int) -> np.ndarray:
-    """Check one slice of labels: whole numbers >= 0 of any number type.
+def whole_numbers(labels: np.ndarray, called: str) -> np.ndarray:
+    """Check one slice of labels, `called` so in messages: whole numbers >= 0 of any number type.
 
     Raises
     ------
     InputError : a label is negative, fractional, NaN or infinite; the first one is named.
     """
-    _refuse_not_finite(labels, name, z)
+    _refuse_not_finite(labels, called)
     if labels.dtype.kind == "f":
-        _refuse(labels != np.floor(labels), labels, name, z, "labels are whole numbers")
+        _refuse(labels != np.floor(labels), labels, called, "labels are whole numbers")
     if labels.dtype.kind in "if":
-        _refuse(labels < 0, labels, name, z, "labels are 0 (background) or more")
+        _refuse(labels < 0, labels, called, "labels are 0 (background) or more")
     return labels
 
 
-def interior_probability(probability: np.ndarray, z: int) -> np.ndarray:
+def interior_probability(probability: np.ndarray, called: str) -> np.ndarray:
     """Check one slice of a probability map and turn it columns first.
 
     Parameters
     ----------
-    probability : (Y, X) array. Floats, and integers of more than 8 bits, must lie in [0, 1]. 8-bit
-        maps are taken as they are, as the official program does, and not divided by 255: with one,
-        every value above 0 is foreground at every threshold below 1.
-    z : int, number of the slice, for the message.
+    probability : (Y, X) array. Floats, and integers of more than 8 bits, must lie in [0, 1] once
+        they are rounded to float32. 8-bit maps are taken as they are, as the official program does,
+        and not divided by 255: with one, every value above 0 is foreground at every threshold
+        below 1.
+    called : what messages call the slice.
 
     Returns
     -------
@@ -147,21 +186,22 @@ def interior_probability(probability: np.ndarray, z: int) -> np.ndarray:
     ------
     InputError : a value is NaN, infinite or outside [0, 1]; the first one is named.
     """
-    _refuse_not_finite(probability, "probability", z)
-    values = probability.T.astype(np.float32, order="C").astype(np.float64)
+    _refuse_not_finite(probability, called)
+    with np.errstate(over="ignore"):  # what overflows is outside [0, 1], and refused as such
+        values = probability.T.astype(np.float32, order="C").astype(np.float64)
     if probability.dtype.name not in ("bool", "uint8") and (values.min() < 0 or values.max() > 1):
-        outside = (probability < 0) | (probability > 1)
-        _refuse(outside, probability, "probability", z, "probabilities lie in [0, 1]")
+        outside = (values < 0) | (values > 1)
+        _refuse(outside.T, probability, called, "probabilities lie in [0, 1]")
     return values
 
 
-def _refuse_not_finite(values: np.ndarray, name: str, z: int) -> None:
+def _refuse_not_finite(values: np.ndarray, called: str) -> None:
     if values.dtype.kind == "f":
-        _refuse(~np.isfinite(values), values, name, z, "finite numbers are needed")
+        _refuse(~np.isfinite(values), values, called, "finite numbers are needed")
 
 
-def _refuse(bad: np.ndarray, values: np.ndarray, name: str, z: int, rule: str) -> None:
+def _refuse(bad: np.ndarray, values: np.ndarray, called: str, rule: str) -> None:
     """Raise InputError if anything is `bad`, naming the first value that is."""
     if bad.any():
         y, x = (int(place) for place in np.argwhere(bad)[0])
-        raise InputError(f"{name}, slice {z}: {values[y, x]} at y = {y}, x = {x}; {rule}")
+        raise InputError(f"{called}: {values[y, x]} at y = {y}, x = {x}; {rule}")

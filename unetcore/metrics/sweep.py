@@ -7,6 +7,7 @@ import numpy as np
 from numba import njit
 
 from unetcore.errors import InputError
+from unetcore.metrics.slices import as_array
 
 BINS = 1024  # a power of two: scaling by it is exact
 
@@ -70,14 +71,17 @@ def checked_thresholds(
 
     Raises
     ------
-    InputError : no threshold is given, or one is not a finite number.
+    InputError : not a list of at least one finite number.
     """
     if thresholds is None:
         return default
-    given = tuple(float(threshold) for threshold in thresholds)
-    if not given or not np.isfinite(given).all():
-        raise InputError(f"thresholds {given}: at least one, and each a finite number, is needed")
-    return given
+    given = np.asarray(as_array(thresholds, "thresholds"))
+    numbers = given.ndim == 1 and given.size > 0 and given.dtype.kind in "buif"
+    if not numbers or not np.isfinite(given).all():
+        raise InputError(
+            f"thresholds {given.tolist()}: at least one, and each a finite number, is needed"
+        )
+    return tuple(given.astype(np.float64).tolist())
 
 
 def thresholds_below(values: np.ndarray, ascending: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from unetcore.errors import InputError
 from unetcore.metrics.contingency import LabelComponents
 from unetcore.metrics.info import information_fscore
 from unetcore.metrics.rand import rand_fscore
@@ -106,18 +107,20 @@ def thinned_scores(
 
     Raises
     ------
-    InputError : see `v_rand`.
+    InputError : no score is asked for, or one that is not in `SCORES`; and see `v_rand`.
     """
+    if not names or not set(names) <= set(SCORES):
+        raise InputError(f"names {list(names)}: at least one is needed, out of {list(SCORES)}")
     thresholds = checked_thresholds(thresholds, THRESHOLDS)
 
     def of_slice(z, white, values):
-        components = LabelComponents(white, z)
+        components = LabelComponents(white)
         overlaps = [components.overlaps(*thin(values > threshold)) for threshold in thresholds]
         return np.array([[SCORES[name](one) for one in overlaps] for name in names])
 
     totals = np.zeros((len(names), len(thresholds)))
     n_slices = 0
-    for scores in over_slices(of_slice, labels, probability, threads=threads):
+    for scores in over_slices(of_slice, labels, probability, threads=threads, needs_white=True):
         totals += scores
         n_slices += 1
     return {

@@ -14,8 +14,8 @@ from scipy import ndimage
 
 from unetcore.errors import InputError
 from unetcore.metrics.components import members_of
-from unetcore.metrics.places import MOST_PLACES, Collected, Places
-from unetcore.metrics.slices import over_slices
+from unetcore.metrics.places import Collected, Places, most_costly
+from unetcore.metrics.slices import as_array, over_slices
 from unetcore.metrics.sweep import WARPING_THRESHOLDS, Sweep, at_best, checked_thresholds
 from unetcore.metrics.topology import Mismatch, as_images, warp_and_classify
 
@@ -38,7 +38,7 @@ class WarpingPlace(NamedTuple):
 
     Attributes
     ----------
-    z : int, its slice.
+    z : int, its slice, counted from 0 in the stack that was given.
     y, x : int, its middle pixel: half of the others come before it, column by column.
     pixels : int.
     """
@@ -142,7 +142,7 @@ def _places(labels, probability, threshold, threads) -> tuple[Places, Places]:
     collected = [Collected(cost=lambda place: place.pixels) for _ in kinds]
     for z, groups in enumerate(over_slices(of_slice, labels, probability, threads=threads)):
         for of_kind, (middles, pixels) in zip(collected, groups, strict=True):
-            largest = np.argsort(-pixels, kind="stable")[:MOST_PLACES]
+            largest = most_costly(pixels)
             of_kind.add(len(pixels), _as_places(z, middles[largest], pixels[largest]))
     return tuple(of_kind.places() for of_kind in collected)
 
@@ -219,7 +219,8 @@ def warped_label(label_slice, probability_slice, threshold: float) -> np.ndarray
 
 def _images(label_slice, probability_slice, threshold):
     """Warped label and classes of one slice, rows first."""
-    shape = np.shape(label_slice)
+    label_slice = as_array(label_slice, "labels")
+    shape = tuple(label_slice.shape)
     if len(shape) != 2:
         raise InputError(f"label of shape {shape}: one slice (Y, X) is needed")
     (threshold,) = checked_thresholds([threshold], ())

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from unetcore.data.frames import read_frames, split_frames
 from unetcore.data.io import read_labels, read_probability
-from unetcore.evaluate import evaluate, measured_on, naming
+from unetcore.evaluate import evaluate, measured_on
+from unetcore.metrics import Slices
 from unetcore.script import run
 
 logger = logging.getLogger(__name__)
@@ -33,15 +34,17 @@ def main(
 ) -> None:
     all_frames = read_frames(frames)
     _, tested = split_frames(all_frames, split, fold)
-    with naming(labels=labels, reference=labels, probability=probability):
-        values = evaluate(
-            names,
-            read_labels(labels)[[frame.index for frame in tested]],
-            read_probability(probability),
-            segmentation=read_labels(segmentation) if segmentation else None,
-            complete=[not frame.partial for frame in tested],
-            threads=threads,
-        )
+    ids = [frame.id for frame in tested]
+    reference = read_labels(labels)[[frame.index for frame in tested]]
+    cells = Slices(read_labels(segmentation), segmentation, frames=ids) if segmentation else None
+    values = evaluate(
+        names,
+        Slices(reference, labels, frames=ids),
+        Slices(read_probability(probability), probability, frames=ids),
+        segmentation=cells,
+        complete=[not frame.partial for frame in tested],
+        threads=threads,
+    )
     trained = json.loads(training.read_text()) if training else {}
     predicted = json.loads(prediction.read_text())
     result = {
@@ -51,7 +54,7 @@ def main(
         "method": method.rsplit("/", 1)[-1],
         "seed": trained.get("seed"),
         "measured_on": f"{title}: {measured_on(all_frames, split, fold)}",
-        "frames": [frame.id for frame in tested],
+        "frames": ids,  # in the order that the "z" of a place counts
         "metrics": values,
         "provenance": trained | predicted | {"evaluation_code": code},
     }
