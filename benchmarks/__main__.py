@@ -8,8 +8,11 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import torch
+
 from benchmarks import augmentation, metrics, network, tiling, weights, workflow
-from benchmarks.goals import read_goals, verdict
+from benchmarks.goals import read_goals, verdict, without_row
+from benchmarks.network import precisions
 from benchmarks.page import cells, write_csv, write_page
 from unetcore.provenance import hardware
 from unetcore.train import gpu_name
@@ -32,7 +35,16 @@ COMPARISONS = {
 }
 FOLDER = Path("results/bench")
 PAGE = Path("docs/benchmarks.md")
-LIBRARIES = ("torch", "numpy", "scipy", "scikit-image", "monai", "opencv-python-headless")
+LIBRARIES = (
+    "torch",
+    "numpy",
+    "numba",
+    "scipy",
+    "scikit-image",
+    "monai",
+    "opencv-python-headless",
+    "py-ctcmetrics",
+)
 WIDTHS = (50, 42, 20, 10, 10, 8, 26, 8)
 
 
@@ -40,9 +52,9 @@ def main(names: list[str]) -> None:
     if unknown := set(names) - set(COMPARISONS):
         sys.exit(f"{', '.join(sorted(unknown))}: need some of {', '.join(COMPARISONS)}")
     logging.getLogger("monai").setLevel(logging.ERROR)
-    goals, failed = read_goals(), []
+    goals, failed, measured = read_goals(), [], []
     for name in names or COMPARISONS:
-        rows = COMPARISONS[name]()
+        measured += (rows := COMPARISONS[name]())
         write_csv(FOLDER / f"{name}.csv", rows)
         for row in rows:
             goal = goals.get((row.name, row.peer_name))
@@ -52,6 +64,7 @@ def main(names: list[str]) -> None:
     if not names:  # the page shows one run of everything
         (FOLDER / "machine.json").write_text(json.dumps(machine(), indent=1), encoding="utf-8")
         write_page(PAGE, FOLDER, COMPARISONS, goals)
+        failed += [f"{name} (no row)" for name in without_row(goals, measured, precisions())]
     if failed:
         sys.exit(f"below the floor: {'; '.join(failed)}")
 
@@ -61,6 +74,7 @@ def machine() -> dict[str, str]:
     return {
         "date": datetime.date.today().isoformat(),
         "hardware": hardware(gpu_name()),
+        "threads of torch": str(torch.get_num_threads()),
         "Python": platform.python_version(),
         "libraries": ", ".join(f"{name} {_version(name)}" for name in LIBRARIES),
     }

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from benchmarks import peers
 from benchmarks.network import INPUT, PAPERS_TILE
@@ -28,7 +27,11 @@ AUGMENTATION = AugmentConfig(
 
 
 def elastic() -> list[Row]:
-    """Deformation field and resampling of one 572 tile with classes and weights, on one thread."""
+    """Deformation field and resampling of one 572 tile with classes and weights, on one thread.
+
+    As in a training: what does not change from tile to tile is done before, where a program lets
+    one. Ours then has the coefficients of the image's spline; scipy finds them in every call.
+    """
     rng = np.random.default_rng(0)
     vectors = rng.normal(0, DISPLACEMENT_STD, (2, GRID, GRID))
     image, weights = rng.random((2, INPUT, INPUT), dtype=np.float32)
@@ -106,14 +109,10 @@ def _augmenter(image, classes, weights) -> TileAugmenter:
 
 
 def _on_one_thread(function: Callable) -> Callable:
-    """Let torch use one thread, as scipy does."""
+    """Let libraries use one thread, as scipy does."""
 
     def limited():
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with peers.one_thread():
             return function()
-        finally:
-            torch.set_num_threads(threads)
 
     return limited

@@ -20,6 +20,7 @@ class Goal:
     column : column that is judged, "ratio" or "ours".
     at_least, at_most : the figure, one of the two.
     floor : figure that must not be missed; None: nothing fails.
+    note : what was found out about a row that misses its figure.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Goal:
     at_least: float | None = None
     at_most: float | None = None
     floor: float | None = None
+    note: str = ""
 
     def __str__(self) -> str:
         sign, figure = ("≥", self.at_least) if self.at_most is None else ("≤", self.at_most)
@@ -49,6 +51,16 @@ def read_goals(path: Path = FILE) -> dict[tuple[str, str], Goal]:
     """Goals by name and peer of their rows."""
     goals = (Goal(**entry) for entry in yaml.safe_load(path.read_text("utf-8")))
     return {(goal.name, goal.peer): goal for goal in goals}
+
+
+def without_row(goals: dict, rows: list[Row], precisions: list[str]) -> list[str]:
+    """Names of goals that nothing was measured for, but for precisions that are not computed in."""
+    measured = {(row.name, row.peer_name) for row in rows}
+    return [
+        name
+        for name, peer in goals
+        if (name, peer) not in measured and ("bfloat16" not in name or "bfloat16" in precisions)
+    ]
 
 
 def verdict(goal: Goal | None, row: Row) -> str:

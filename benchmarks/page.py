@@ -45,12 +45,21 @@ def write_page(path: Path, folder: Path, comparisons: dict[str, Callable], goals
     facts = "\n".join(f"- {name}: {value}" for name, value in machine.items())
     parts = [HEAD, facts + "\n"]
     for name, function in comparisons.items():
-        rows = read_csv(folder / f"{name}.csv")
-        body = [cells(row, goals.get((row.name, row.peer_name))) for row in rows]
-        table = markdown_table(HEADER, body)
+        rows = {
+            row: goals.get((row.name, row.peer_name)) for row in read_csv(folder / f"{name}.csv")
+        }
+        table = markdown_table(HEADER, [cells(row, goal) for row, goal in rows.items()])
+        notes = [
+            f"- {row.name}: {goal.note}\n" for row, goal in rows.items() if is_missed(row, goal)
+        ]
         parts.append(f"## {name.replace('_', ' ')}\n\n{inspect.getdoc(function)}\n\n{table}\n")
+        parts += notes
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(parts), encoding="utf-8")
+
+
+def is_missed(row: Row, goal: Goal | None) -> bool:
+    return verdict(goal, row) in ("missed", "FAILED")
 
 
 def cells(row: Row, goal: Goal | None) -> tuple[str, ...]:

@@ -52,6 +52,21 @@ class MonaiPrediction:
         return scores[0].float().cpu().numpy()
 
 
+@contextlib.contextmanager
+def one_thread():
+    """Keep torch and OpenCV to one thread for a while."""
+    import cv2
+
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
+
+
 def border_weight(labels, w0=10.0, sigma=5.0):
     """Second term of Eq. 2 by one distance transform of the whole image for each cell."""
     d1, d2 = np.full((2, *labels.shape), np.inf)

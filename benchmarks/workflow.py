@@ -13,7 +13,7 @@ LIMIT = 3.0  # CPU seconds
 
 
 def dry_run() -> list[Row]:
-    """CPU time of planning the whole paper."""
+    """CPU time of planning the whole paper, with whatever results this folder already holds."""
     ours = statistics.median(_cpu_seconds() for _ in range(3))
     return [
         smaller_is_better(

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from benchmarks import __main__ as program
 from benchmarks import images, page, peers, timing
-from benchmarks.goals import Goal, read_goals, verdict
+from benchmarks.goals import Goal, read_goals, verdict, without_row
 from benchmarks.timing import Row
 from unetcore.augment import elastic_basis
 from unetcore.metrics import seg
@@ -152,6 +152,7 @@ def test_tables_are_written_and_printed(in_folder, monkeypatch, capsys):
         return [row()]
 
     monkeypatch.setattr(program, "COMPARISONS", {"some": some})
+    monkeypatch.setattr(program, "read_goals", dict)
     program.main([])
     with open("results/bench/some.csv", newline="") as file:
         (record,) = csv.DictReader(file)
@@ -185,3 +186,25 @@ def test_a_row_below_its_floor_fails_the_run(in_folder, monkeypatch):
 def test_unknown_comparison_is_named():
     with pytest.raises(SystemExit, match="speed: need some of all_metrics, rand"):
         program.main(["speed"])
+
+
+def test_a_goal_without_a_row_fails_the_run(in_folder, monkeypatch):
+    goal = Goal("renamed", "obvious way", "ratio", at_least=4)
+    monkeypatch.setattr(program, "COMPARISONS", {"some": lambda: [row()]})
+    monkeypatch.setattr(program, "read_goals", lambda: {("renamed", "obvious way"): goal})
+    with pytest.raises(SystemExit, match=r"renamed \(no row\)"):
+        program.main([])
+
+
+def test_rows_in_bfloat16_are_missing_where_the_hardware_does_not_compute_in_it():
+    goals = {("fast, bfloat16", "p"): None, ("fast, float32", "p"): None}
+    assert without_row(goals, [], ["float32"]) == ["fast, float32"]
+    assert without_row(goals, [], ["float32", "bfloat16"]) == ["fast, bfloat16", "fast, float32"]
+
+
+def test_a_missed_row_is_explained_below_its_table(in_folder, monkeypatch):
+    goal = Goal("a, b", "obvious way", "ratio", at_least=4, note="the reason.")
+    monkeypatch.setattr(program, "COMPARISONS", {"some": lambda: [row()]})
+    monkeypatch.setattr(program, "read_goals", lambda: {("a, b", "obvious way"): goal})
+    program.main([])
+    assert "- a, b: the reason." in (in_folder / "docs/benchmarks.md").read_text()

@@ -133,7 +133,7 @@ def test_margin_is_the_mirrored_image():
 
 
 def test_compared_plan_has_three_tiles_a_side():
-    used, compared = compared_plans((512, 512), None, 4)
+    used, compared = compared_plans(plan_tiles((512, 512)))
     assert (len(used), len(compared)) == (1, 9)
 
 

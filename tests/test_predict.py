@@ -250,6 +250,11 @@ def test_unknown_averaging_is_refused():
         predict_probability(random_image(8, 8), Known(np.array), averaging="d8")
 
 
+def test_image_of_other_channels_is_refused(network):
+    with pytest.raises(InputError, match="image of 3 channels: the network takes 1"):
+        Predictor(network)(np.zeros((1, 3, 188, 188), np.float32))
+
+
 def test_tile_that_does_not_fit_is_refused(network):
     with pytest.raises(InputError, match="output tile of 21 px"):
         predict_probability(random_image(8, 8), Predictor(network), tile=21)

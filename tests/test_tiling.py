@@ -24,6 +24,7 @@ from unetcore.tiling import (
     plan_tiles,
     predict_tiled,
     predict_tiles,
+    stitch,
 )
 
 
@@ -198,6 +199,19 @@ def test_small_tiles_and_narrow_networks_differ_by_exactly_nothing_either(width,
     for image in (random_image(np.random.default_rng(6), *shape) for shape in ((100, 61), (3, 40))):
         whole = whole_prediction(image, network)
         np.testing.assert_array_equal(predict_tiled(image, network, tile), whole)
+
+
+@pytest.mark.parametrize(
+    ("depth", "width", "tile"), [(1, 64, 84), (2, 64, 84), (3, 64, 52), (4, 64, 20)]
+)
+def test_wide_networks_differ_by_little_in_small_tiles(depth, width, tile):
+    network = Predictor(random_network(width=width, depth=depth))
+    image = random_image(np.random.default_rng(7), tile + 13, tile)
+    whole = tuple(geometry.round_up_to_output_tile(side, depth) for side in image.shape)
+    at_once = stitch(
+        predict_tiles(image, network, TilePlan(image.shape, whole, depth)), image.shape
+    )
+    np.testing.assert_allclose(predict_tiled(image, network, tile), at_once, rtol=0, atol=2e-5)
 
 
 def test_a_lone_small_map_would_be_noticed(monkeypatch):
@@ -381,6 +395,52 @@ def test_output_array_of_another_shape_is_refused(shape):
         predict_tiled(np.zeros((50, 60), np.float32), identity, 20, out=np.empty(shape))
 
 
+def test_output_array_that_cannot_hold_scores_is_refused():
+    with pytest.raises(InputError, match="type uint8: the prediction is float32"):
+        predict_tiled(np.zeros((50, 60), np.float32), identity, 20, out=np.empty((1, 50, 60), "u1"))
+
+
+def test_the_network_says_how_deep_it_is():
+    model = random_network(width=2, depth=2)
+    image = random_image(np.random.default_rng(7), 100, 90)
+    found = predict_tiled(image, Predictor(model))
+    np.testing.assert_array_equal(found, predict_tiled(image, Predictor(model), None, 2))
+
+
+@pytest.mark.parametrize("tile", [None, 36])
+def test_a_network_whose_output_has_another_size_is_refused(tile):
+    image = np.zeros((100, 90), np.float32)
+    with pytest.raises(InputError, match=r"network of output .* need .* as unpadded convolutions"):
+        predict_tiled(image, lambda tiles: tiles, tile)  # padded convolutions
+    shallow = as_function(random_network(width=1, depth=2), torch.float32)  # of a smaller halo
+    with pytest.raises(InputError, match="4 poolings make it"):
+        predict_tiled(image, shallow, tile)
+
+
+def test_a_plan_that_crops_serves_a_network_that_does_not():
+    image = random_image(np.random.default_rng(7), 50, 60)
+    tiles = predict_tiles(image, identity, plan_tiles((50, 60)))
+    np.testing.assert_array_equal(stitch(tiles, image.shape)[0], image)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i8", "f2", ">f4", "?"])
+def test_whole_numbers_and_other_floats_are_taken_as_float32(dtype):
+    image = (np.random.default_rng(8).integers(0, 2, (30, 40))).astype(dtype)
+    found = predict_tiled(image, identity, 20)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found[0], image)
+
+
+def test_float64_of_any_byte_order_is_not_rounded():
+    image = np.random.default_rng(8).normal(size=(30, 40)).astype(">f8")
+    np.testing.assert_array_equal(predict_tiled(image, identity, 20)[0], image)
+
+
+def test_complex_images_are_refused():
+    with pytest.raises(InputError, match="image of type complex64: need real numbers"):
+        predict_tiled(np.zeros((30, 40), "c8"), identity)
+
+
 def test_a_plan_for_another_image_is_refused():
     tiles = predict_tiles(np.zeros((50, 60)), identity, plan_tiles((50, 61)))
     with pytest.raises(InputError, match=r"image of \(50, 60\) px: the plan is for \(50, 61\) px"):
@@ -412,7 +472,7 @@ def test_tiles_at_the_border_are_computed_in_the_image_only():
     image = random_image(np.random.default_rng(11), 25, 70)
     plan = TilePlan((25, 70), (20, 36), crops=True, batch=3)  # steps of 16 and 32
     found = np.empty((1, 25, 70))
-    for rows, columns, scores in predict_tiles(image, network, plan):
+    for rows, columns, scores in predict_tiles(image, with_traits(network, crops=True), plan):
         assert scores.shape == (1, rows.stop - rows.start, columns.stop - columns.start)
         found[:, rows, columns] = scores
     assert asked == [(2, 16, 32), (1, 16, 6), (2, 9, 32), (1, 9, 6)]

@@ -24,7 +24,8 @@ from unetcore.train import autocast, best_device, resolve_precision
 AVERAGINGS = ("none", "rot7", "d4", "mirror4")
 
 # On a CPU, PyTorch convolves an image of up to so many values by another kernel if it is alone, and
-# the last digits differ.
+# the last digits differ. Without such maps tiles equal the whole bit for bit, but for widths of 64
+# and more: there tiles below 36 px may still differ in the last digits.
 LONE_VALUES = 20_480
 
 
@@ -54,34 +55,46 @@ class Predictor:
             value_size=2 if resolve_precision(precision, self.device) == "bfloat16" else 4,
             crops=True,
             on_gpu=self.device.type == "cuda",
-            memory=memory or _memory_of(self.device),
+            memory=_memory_of(self.device) if memory is None else memory,
         )
 
     @torch.inference_mode()
     def __call__(self, tiles: np.ndarray, output: tuple[int, int] | None = None) -> np.ndarray:
         """Scores (B, K, h - 184, w - 184) of input tiles (B, C, h, w), both float32.
 
-        With `output`, (h, w) in px, only the upper left part of each output tile is computed. The
-        same pixel gets the same bits whatever the tile: see `LONE_VALUES`.
+        With `output`, (h, w) in px, only the upper left part of each output tile is computed.
+
+        Raises
+        ------
+        InputError : tiles of another number of channels than the network takes.
         """
+        if tiles.shape[1] != self.network.settings["in_channels"]:
+            raise InputError(
+                f"image of {tiles.shape[1]} channels: the network takes "
+                f"{self.network.settings['in_channels']}"
+            )
         batch = torch.as_tensor(tiles, dtype=torch.float32, device=self.device)
-        if len(tiles) == 1 and self._smallest_map(tiles.shape[-2:], output) <= LONE_VALUES:
+        if self._has_lone_map(tiles, output):
             batch = batch.expand(2, -1, -1, -1)  # never alone
         with self.autocast():
             scores = self.network(batch.contiguous(memory_format=torch.channels_last), output)
         return scores[: len(tiles)].float().cpu().numpy()
 
-    def _smallest_map(self, input_shape, output):
-        """Values of the smallest feature map that a convolution reads of one tile.
+    def _has_lone_map(self, tiles, output):
+        """Whether a convolution reads a single map that is as small as `LONE_VALUES` says.
 
-        It is one of the three at the bottom, or what the last convolution makes the scores from.
+        The contracting path's maps become smaller from level to level: its last one is looked at.
         """
-        height, width = output or (geometry.output_size(side, self.depth) for side in input_shape)
-        h, w = (geometry.expansive_sizes(side, self.depth)[0] for side in (height, width))
-        channels = self.traits.width * 2**self.depth
-        bottom = ((channels // 2, 4), (channels, 2), (channels, 0))
-        maps = [c * (h + more) * (w + more) for c, more in bottom]
-        return min(*maps, self.traits.width * height * width)
+        if len(tiles) > 1 or self.device.type != "cpu":
+            return False
+        sides = output or [geometry.output_size(side, self.depth) for side in tiles.shape[-2:]]
+        made = zip(*(geometry.expansive_sizes(side, self.depth) for side in sides), strict=True)
+        maps = [tiles.size]
+        for level, (h, w) in zip(reversed(range(self.depth + 1)), made, strict=True):
+            c = self.traits.width * 2**level
+            first = c // 2 if level == self.depth else 2 * c
+            maps += [first * (h + 4) * (w + 4), c * (h + 2) * (w + 2), c * h * w]
+        return min(maps) <= LONE_VALUES
 
     def plan(self, shape: tuple[int, int], tile: int | None = None) -> TilePlan:
         """Tiles by which an image of `shape` (H, W) is predicted; see `plan_tiles`."""
@@ -134,7 +147,7 @@ def predict_probability(
     versions = _versions(averaging, image.shape)
     total = 0.0
     for version in versions:
-        scores = predict_tiled(version.forward(image[None]), predictor, tile, predictor.depth)
+        scores = predict_tiled(version.forward(image[None]), predictor, tile)
         total = total + version.backward(scores if averaging == "mirror4" else softmax(scores))
     mean = total / len(versions)
     probability = softmax(mean)[1] if averaging == "mirror4" else mean[1]
@@ -155,13 +168,14 @@ def predict_three_ways(image: np.ndarray, predictor: Predictor, tile: int) -> np
     (3, H, W) float32 array in [0, 1]: the image as a whole; tiles at multiples of 16 px; tiles at
     multiples of their own side.
     """
-    naive = NaivePlan(image.shape, (tile, tile), predictor.depth)
-    whole = geometry.round_up_to_output_tile(max(image.shape), predictor.depth)
-    ways = (
-        predict_tiled(image, predictor, whole, predictor.depth),
-        predict_tiled(image, predictor, tile, predictor.depth),
-        stitch(predict_tiles(image, predictor, naive), image.shape),
+    depth = predictor.depth
+    whole = tuple(geometry.round_up_to_output_tile(side, depth) for side in image.shape)
+    plans = (
+        TilePlan(image.shape, whole, depth),
+        plan_tiles(image.shape, tile, depth),
+        NaivePlan(image.shape, (tile, tile), depth),
     )
+    ways = (stitch(predict_tiles(image, predictor, plan), image.shape) for plan in plans)
     return np.stack([softmax(scores)[1] for scores in ways])
 
 

@@ -12,20 +12,15 @@ from matplotlib.patheffects import withStroke
 from unetcore import geometry
 from unetcore.figures.panels import legend_below, letter, new_figure, pale, show, unit
 from unetcore.figures.style import BLUE, YELLOW, styled
-from unetcore.tiling import UNET, NetworkTraits, Tile, TilePlan, plan_tiles
+from unetcore.tiling import Tile, TilePlan, plan_tiles
 
 PANEL = 4.2  # inches, width of a plan
 
 
-def compared_plans(
-    shape: tuple[int, int], tile: int | None, depth: int, traits: NetworkTraits = UNET
-) -> list[TilePlan]:
-    """Plan in use and, to compare with, one with three tiles along the shorter side.
-
-    Parameters, errors: as `unetcore.tiling.plan_tiles`.
-    """
-    third = geometry.round_up_to_output_tile(-(-min(shape) // 3), depth)
-    return [plan_tiles(shape, side, depth, traits) for side in (tile, third)]
+def compared_plans(used: TilePlan) -> list[TilePlan]:
+    """Plan in use and, to compare with, one with three tiles along the shorter side."""
+    third = geometry.round_up_to_output_tile(-(-min(used.shape) // 3), used.depth)
+    return [used, plan_tiles(used.shape, third, used.depth)]
 
 
 @styled

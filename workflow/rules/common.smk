@@ -2,6 +2,7 @@
 
 from unetcore.data.frames import read_frames
 from unetcore.provenance import source_digest
+from unetcore.tiling import MEMORY, NetworkTraits, TilePlan
 
 OF_CELLS = ("seg", "iou")
 
@@ -39,8 +40,25 @@ def setting(key):
 
 
 def prediction_memory(wildcards):
-    """MB that a prediction asks for: those of its tiles, and 2 GB for images and libraries."""
-    return 2000 + (setting("prediction")(wildcards)["memory_mb"] or 2148)
+    """MB that a prediction asks for: those of its tiles, and 2 GB for images and libraries.
+
+    A planned tile takes up to the budget, a tile that was asked for what it takes in float32.
+    """
+    settings = EXPERIMENTS[wildcards.experiment]
+    side, budget = settings["prediction"]["tile"], settings["prediction"]["memory_mb"]
+    if side is None:
+        return 2000 + (budget or MEMORY // 10**6)
+    traits = NetworkTraits(width=settings["network"]["width"])
+    plan = TilePlan((side, side), (side, side), settings["network"]["depth"], traits)
+    return 2000 + plan.memory // 10**6
+
+
+def first_prediction(wildcards):
+    """Input function: what is on record of the first prediction of an experiment's networks."""
+    folder = run_folders(wildcards.experiment, "predictions")[0]
+    averaging = EXPERIMENTS[wildcards.experiment]["averaging"]
+    suffix = "" if "none" in averaging else f"+{averaging[0]}"
+    return f"{folder}/u-net{suffix}/prediction.json"
 
 
 def dataset_of(wildcards):

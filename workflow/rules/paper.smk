@@ -117,6 +117,7 @@ rule figure_tile_plan:
     """The tiles of an experiment's prediction over one of its images (paper Fig. 2)."""
     input:
         images=experiment_input("images.tif"),
+        prediction=first_prediction,
     output:
         figure=report(
             "results/figures/{experiment}/tile_plan.png",
@@ -134,8 +135,6 @@ rule figure_tile_plan:
     resources:
         mem_mb=1000,
     params:
-        tile=lambda wildcards: EXPERIMENTS[wildcards.experiment]["prediction"]["tile"],
-        width=lambda wildcards: EXPERIMENTS[wildcards.experiment]["network"]["width"],
         depth=lambda wildcards: EXPERIMENTS[wildcards.experiment]["network"]["depth"],
         title=setting("title"),
         code=code_of("figure_tile_plan"),

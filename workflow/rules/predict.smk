@@ -45,7 +45,7 @@ rule seams:
         TORCH_ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=4000,  # of a frame of 512 px at width 64 in one tile, three times
         gpu=GPUS,
     params:
         tile=lambda wildcards: EXPERIMENTS[wildcards.experiment]["training"]["output_tile"],

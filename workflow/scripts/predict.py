@@ -41,7 +41,8 @@ def main(
     _, tested = split_frames(read_frames(frames), split, fold)
     grey = to_unit_range(read_images(images)[[frame.index for frame in tested]], images)
     slices = normalise(grey, description["training"]["normalisation"])
-    logger.info("%s", predictor.plan(slices.shape[-2:], prediction["tile"]))
+    plan = predictor.plan(slices.shape[-2:], prediction["tile"])
+    logger.info("%s", plan)
     started, maps = time.perf_counter(), []
     for frame, image in zip(tested, slices, strict=True):
         maps.append(
@@ -53,6 +54,7 @@ def main(
         "prediction_code": code,
         "prediction_precision": resolve_precision(prediction["precision"]),
         "prediction_hardware": hardware(gpu_name()),
+        "plan": {"tile": plan.tile, "crops": plan.crops, "batch": plan.batch, "cost": plan.cost},
         "seconds_per_frame": round((time.perf_counter() - started) / len(tested), 2),
     }
     provenance.write_text(json.dumps(record))
