@@ -21,6 +21,7 @@ LABEL_MASK = 2**LABEL_BITS - 1
 LARGEST_LABEL = 2**31 - 1
 LONGEST = 2**15 - 1  # px; twice its square fits above the label of an int64
 STRIP = 512  # columns merged together: few enough for the cache, enough to go many at a time
+ASK_EVERY = 3  # rows merged; to ask whether more are needed takes as long as to merge two
 
 
 class TwoNearest(NamedTuple):
@@ -174,9 +175,9 @@ def _fill(labels, where, reach, limit, limit_of_sum, d1, d2, found):
             best1[:] = keys1[y % n_kept, left:right]
             best2[:] = keys2[y % n_kept, left:right]
             offset = 1
-            # To ask takes as long as to merge two rows, so it is done for every other offset.
             while offset <= last and (
-                offset % 2 == 0 or _may_improve(best1, best2, wanted, offset, limit, limit_of_sum)
+                offset % ASK_EVERY != 1
+                or _may_improve(best1, best2, wanted, offset, limit, limit_of_sum)
             ):
                 above = y - offset if offset <= y else y + offset  # twice the same does no harm
                 below = y + offset if y + offset < height else y - offset

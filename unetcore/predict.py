@@ -1,5 +1,6 @@
 """Prediction: overlap-tile scores, averaged over transformed versions of the image (Sec. 2, 4)."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,13 +20,13 @@ from unetcore.tiling import (
     predict_tiles,
     stitch,
 )
-from unetcore.train import autocast, best_device, resolve_precision
+from unetcore.train import best_device, resolve_precision
 
 AVERAGINGS = ("none", "rot7", "d4", "mirror4")
 
 # On a CPU, PyTorch convolves an image of up to so many values by another kernel if it is alone, and
-# the last digits differ. Without such maps tiles equal the whole bit for bit, but for widths of 64
-# and more: there tiles below 36 px may still differ in the last digits.
+# the last digits differ. Without such maps tiles equal the whole bit for bit, but for networks of
+# 1024 channels and more at the bottom: oneDNN takes another kernel for tiles below 148 px there.
 LONE_VALUES = 20_480
 
 
@@ -48,11 +49,13 @@ class Predictor:
     def __init__(self, network, precision="float32", memory=None):
         self.device = best_device()
         self.depth = network.depth
+        self.dtype = getattr(torch, resolve_precision(precision, self.device))
+        if self.dtype != torch.float32:  # once for all, where autocast would do it in every call
+            network = copy.deepcopy(network).to(self.dtype)
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()
-        self.autocast = autocast(precision, self.device)
         self.traits = NetworkTraits(
             width=network.settings["width"],
-            value_size=2 if resolve_precision(precision, self.device) == "bfloat16" else 4,
+            value_size=self.dtype.itemsize,
             crops=True,
             on_gpu=self.device.type == "cuda",
             memory=_memory_of(self.device) if memory is None else memory,
@@ -73,11 +76,10 @@ class Predictor:
                 f"image of {tiles.shape[1]} channels: the network takes "
                 f"{self.network.settings['in_channels']}"
             )
-        batch = torch.as_tensor(tiles, dtype=torch.float32, device=self.device)
+        batch = torch.as_tensor(tiles, dtype=self.dtype, device=self.device)
         if self._has_lone_map(tiles, output):
             batch = batch.expand(2, -1, -1, -1)  # never alone
-        with self.autocast():
-            scores = self.network(batch.contiguous(memory_format=torch.channels_last), output)
+        scores = self.network(batch.contiguous(memory_format=torch.channels_last), output)
         return scores[: len(tiles)].float().cpu().numpy()
 
     def _has_lone_map(self, tiles, output):
