@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = (
     {""},  # unetcore/__init__.py: whoever imports a module runs it, so it imports nothing
     {"errors"},
-    {"geometry", "labels"},
+    {"geometry", "labels", "memory"},
     {"distances"},
     {"weights"},
     {"resampling"},

@@ -205,7 +205,7 @@ def test_small_tiles_and_narrow_networks_differ_by_exactly_nothing_either(width,
     ("depth", "width", "tile"), [(1, 64, 84), (2, 64, 84), (3, 64, 52), (4, 64, 20)]
 )
 def test_wide_networks_differ_by_little_in_small_tiles(depth, width, tile):
-    """Exactly nothing, but with 1024 channels at the bottom: there the library takes two kernels."""
+    """Exactly nothing, but with 1024 channels at the bottom, where there are two kernels."""
     network = Predictor(random_network(width=width, depth=depth))
     image = random_image(np.random.default_rng(7), tile + 13, tile)
     whole = tuple(geometry.round_up_to_output_tile(side, depth) for side in image.shape)

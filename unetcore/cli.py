@@ -30,6 +30,7 @@ from unetcore.data.io import (
     write_stack,
 )
 from unetcore.errors import InputError
+from unetcore.memory import keep_freed_memory
 from unetcore.recipes import FAST, weight_map_config, weight_maps
 from unetcore.script import BAD_INPUT
 from unetcore.terminal import command, count, duration, metrics_table, progress, show_annotated
@@ -279,6 +280,7 @@ def predict(
     from unetcore.predict import Predictor, predict_probability
     from unetcore.runs import RunFolder
 
+    keep_freed_memory()
     network, description = RunFolder(run_dir).load()
     slices = normalise(read_grey(image), description["training"]["normalisation"])
     predictor = Predictor(network, precision, memory and memory * 1_000_000)
@@ -465,6 +467,7 @@ def _read_and_show(images, labels, labels_are, ignore_label) -> AnnotatedImages:
 
 def _train(run, steps: int) -> None:
     """Train with an announcement, progress and a farewell."""
+    keep_freed_memory()
     done = run.folder.steps_done()
     seconds = run.seconds_per_step()
     width = run.network.width

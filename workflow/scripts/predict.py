@@ -12,6 +12,7 @@ from unetcore.checkpoint import load_model
 from unetcore.data.frames import read_frames, split_frames
 from unetcore.data.intensity import normalise
 from unetcore.data.io import read_images, to_unit_range, write_stack
+from unetcore.memory import keep_freed_memory
 from unetcore.predict import Predictor, predict_probability
 from unetcore.provenance import hardware
 from unetcore.script import run
@@ -35,6 +36,7 @@ def main(
     threads: int = 1,
 ) -> None:
     torch.set_num_threads(threads)
+    keep_freed_memory()
     network, description = load_model(model)
     budget = prediction["memory_mb"] and prediction["memory_mb"] * 1_000_000
     predictor = Predictor(network, prediction["precision"], budget)

@@ -9,6 +9,7 @@ import torch
 from unetcore.checkpoint import load_model
 from unetcore.data.intensity import normalise
 from unetcore.data.io import read_images, to_unit_range, write_stack
+from unetcore.memory import keep_freed_memory
 from unetcore.predict import Predictor, predict_three_ways
 from unetcore.script import run
 from unetcore.tiling import several_tiles
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 def main(images: Path, model: Path, probability: Path, *, tile: int, threads: int = 1) -> None:
     torch.set_num_threads(threads)
+    keep_freed_memory()
     network, description = load_model(model)
     grey = to_unit_range(read_images(images)[:1], images)
     (image,) = normalise(grey, description["training"]["normalisation"])

@@ -12,6 +12,7 @@ from unetcore.checkpoint import save_model
 from unetcore.data.frames import read_frames, split_frames
 from unetcore.data.intensity import normalise
 from unetcore.data.io import read_images, read_labels, to_unit_range
+from unetcore.memory import keep_freed_memory
 from unetcore.provenance import hardware
 from unetcore.script import run
 from unetcore.train import (
@@ -48,6 +49,7 @@ def main(
     threads: int = 1,
 ) -> None:
     torch.set_num_threads(threads)
+    keep_freed_memory()
     chosen, _ = split_frames(read_frames(frames), split, fold)
     index = [frame.index for frame in chosen]
     grey = to_unit_range(read_images(images)[index], images)
