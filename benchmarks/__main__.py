@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import augmentation, metrics, network, tiling, weights, workflow
+from benchmarks import augmentation, memory, metrics, network, tiling, weights, workflow
 from benchmarks.goals import read_goals, verdict, without_row
 from benchmarks.network import precisions
 from benchmarks.page import cells, write_csv, write_page
@@ -30,6 +30,7 @@ COMPARISONS = {
         augmentation.training_step,
         network.forward,
         network.prediction,
+        memory.freed_memory,
         workflow.dry_run,
     )
 }

@@ -9,7 +9,6 @@ from benchmarks.network import INPUT, PAPERS_TILE
 from benchmarks.timing import Row, compare, medians, smaller_is_better
 from unetcore import geometry
 from unetcore.augment import AugmentConfig, TileAugmenter, TileDraw
-from unetcore.memory import keep_freed_memory
 from unetcore.train import NetworkConfig, TrainConfig, TrainingData, train
 
 GRID = 3
@@ -62,33 +61,30 @@ def elastic() -> list[Row]:
 def training_step() -> list[Row]:
     """Drawing and cutting a tile against the whole step that it is for, on all threads."""
     rng = np.random.default_rng(0)
-    image, weights = rng.random((2, 512, 512), dtype=np.float32)
-    classes = rng.integers(2, size=(512, 512), dtype=np.uint8)
-    augmenter = _augmenter(image, classes, weights)
-    data = TrainingData(image[None], classes[None], weights[None])
-    as_usual, kept = (_step_seconds(data, keep) for keep in (False, True))
+    data = training_data(rng)
+    augmenter = _augmenter(data.images[0], data.classes[0], data.weights[0])
+    step = step_seconds(data)
     (augmentation,) = medians([lambda: augmenter(rng)], repeats=15)
     return [
         smaller_is_better(
             "augmentation in a training step, width 16",
             1000 * augmentation,
-            1000 * kept,
+            1000 * step,
             unit="ms",
             peer_name="the whole step",
-        ),
-        smaller_is_better(
-            "training step, width 16, freed memory kept",
-            1000 * kept,
-            1000 * as_usual,
-            unit="ms",
-            peer_name="freed memory given back",
-        ),
+        )
     ]
 
 
-def _step_seconds(data: TrainingData, keep: bool) -> float:
-    """Median time of a training step, with freed memory kept or given back."""
-    keep_freed_memory(keep)
+def training_data(rng: np.random.Generator) -> TrainingData:
+    """Slice of noise with classes and weights."""
+    image, weights = rng.random((2, 512, 512), dtype=np.float32)
+    classes = rng.integers(2, size=(512, 512), dtype=np.uint8)
+    return TrainingData(image[None], classes[None], weights[None])
+
+
+def step_seconds(data: TrainingData) -> float:
+    """Median time of a training step at width 16."""
     _, history = train(
         data,
         network=NetworkConfig("figure1", width=16, depth=geometry.DEPTH, dropout=0.5),

@@ -1,7 +1,6 @@
 """The network alone, and the prediction of a 512 image (paper Sec. 4)."""
 
 import copy
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -10,7 +9,6 @@ from torch.nn import functional
 from benchmarks import peers
 from benchmarks.timing import Row, compare, larger_is_better, medians, smaller_is_better
 from unetcore import geometry
-from unetcore.memory import keep_freed_memory
 from unetcore.model import UNet, initialise
 from unetcore.predict import Predictor
 from unetcore.tiling import predict_tiled
@@ -76,8 +74,7 @@ def prediction() -> list[Row]:
 
     MONAI predicts by its own U-Net of the same width, with equal padding and instance norm, in
     windows of 256 px that overlap by a quarter: 9 windows, 2.25 times the pixels of the image. Its
-    memory is in NCHW order, as its users have it. Ours keeps the memory that it frees, as our
-    programs do; theirs does not.
+    memory is in NCHW order, as its users have it.
     """
     rows = []
     for width in WIDTHS:
@@ -94,12 +91,10 @@ def _predictions(width: int, precision: str) -> list[Row]:
     monai = peers.MonaiPrediction(width, best_device(), autocast(precision, best_device()))
     rows = compare(
         f"prediction, 512 image, width {width}, {precision}",
-        with_memory_kept(lambda: predict_tiled(image, ours)),
+        lambda: predict_tiled(image, ours),
         {
-            "tiles of 388, plain float32": as_usual(
-                lambda: predict_tiled(image, plain, PAPERS_TILE)
-            ),
-            "MONAI BasicUNet, windows of 256": as_usual(lambda: monai(image)),
+            "tiles of 388, plain float32": lambda: predict_tiled(image, plain, PAPERS_TILE),
+            "MONAI BasicUNet, windows of 256": lambda: monai(image),
         },
         repeats=7,
     )
@@ -114,16 +109,6 @@ def _predictions(width: int, precision: str) -> list[Row]:
             )
         )
     return rows
-
-
-def with_memory_kept(function: Callable) -> Callable:
-    """Let a function keep the memory that it frees, as our programs do."""
-    return lambda: (keep_freed_memory(), function())[1]
-
-
-def as_usual(function: Callable) -> Callable:
-    """Let a function give the memory that it frees back to the system, as programs do."""
-    return lambda: (keep_freed_memory(False), function())[1]
 
 
 def new_network(width: int) -> UNet:
