@@ -6,12 +6,14 @@ import time
 
 import numpy as np
 
+from benchmarks import peers
 from benchmarks.augmentation import step_seconds, training_data
-from benchmarks.network import new_network, noise
+from benchmarks.network import FULL_WIDTH, PAPERS_TILE, new_network, noise
 from benchmarks.timing import MILLISECONDS, Row, smaller_is_better
 from unetcore.memory import keep_freed_memory
 from unetcore.predict import Predictor
 from unetcore.tiling import predict_tiled
+from unetcore.train import best_device
 
 ROUNDS = 5
 
@@ -23,18 +25,16 @@ def freed_memory() -> list[Row]:
     """
     kept, given_back = workers = [_Worker(keep) for keep in (True, False)]
     rows = []
-    for name in JOBS:
-        times = {worker: [] for worker in workers}
-        for _ in range(ROUNDS):
-            for worker, seconds in times.items():
-                seconds.append(worker.run(name))
+    for name, other, peer_name in (
+        (TRAINING, TRAINING, "freed memory given back"),
+        (PREDICTION, PREDICTION, "freed memory given back"),
+        (PREDICTION, PAPERS_PREDICTION, "tiles of 388, plain float32, given back"),
+    ):
+        turns = [(kept.run(name), given_back.run(other)) for _ in range(ROUNDS)]
+        ours, theirs = (MILLISECONDS * statistics.median(t) for t in zip(*turns, strict=True))
         rows.append(
             smaller_is_better(
-                f"{name}, freed memory kept",
-                MILLISECONDS * statistics.median(times[kept]),
-                MILLISECONDS * statistics.median(times[given_back]),
-                unit="ms",
-                peer_name="freed memory given back",
+                f"{name}, freed memory kept", ours, theirs, unit="ms", peer_name=peer_name
             )
         )
     for worker in workers:
@@ -77,17 +77,23 @@ def _training():
 
 
 def _prediction():
-    predictor, image = Predictor(new_network(64), "auto"), noise(512, 512)
-
-    def seconds():
-        started = time.perf_counter()
-        predict_tiled(image, predictor)
-        return time.perf_counter() - started
-
-    return seconds
+    predictor, image = Predictor(new_network(FULL_WIDTH), "auto"), noise(512, 512)
+    return lambda: _seconds(lambda: predict_tiled(image, predictor))
 
 
-JOBS = {
-    "training step, width 16": _training,
-    "prediction, 512 image, width 64": _prediction,
-}
+def _papers_prediction():
+    plain = peers.PlainNetwork(new_network(FULL_WIDTH), best_device())
+    image = noise(512, 512)
+    return lambda: _seconds(lambda: predict_tiled(image, plain, PAPERS_TILE))
+
+
+def _seconds(function) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+TRAINING = "training step, width 16"
+PREDICTION = "prediction, 512 image, width 64"
+PAPERS_PREDICTION = "prediction by the paper's tiles"
+JOBS = {TRAINING: _training, PREDICTION: _prediction, PAPERS_PREDICTION: _papers_prediction}
