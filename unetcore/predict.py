@@ -25,9 +25,10 @@ from unetcore.train import best_device, resolve_precision
 AVERAGINGS = ("none", "rot7", "d4", "mirror4")
 
 # On a CPU, PyTorch convolves an image of up to so many values by another kernel if it is alone, and
-# the last digits differ. Without such maps tiles equal the whole bit for bit, but for networks of
-# 1024 channels and more at the bottom: oneDNN takes another kernel for tiles below 148 px there.
+# the last digits differ. So does oneDNN for maps of so many channels and fewer than 13 px a side.
+# Without such maps tiles equal the whole bit for bit.
 LONE_VALUES = 20_480
+MANY_CHANNELS = 1024
 
 
 class Predictor:
@@ -76,11 +77,31 @@ class Predictor:
                 f"image of {tiles.shape[1]} channels: the network takes "
                 f"{self.network.settings['in_channels']}"
             )
+        height, width = output or self._output_of(tiles)
+        if self.device.type == "cpu":
+            tiles, output = self._with_large_maps(tiles, (height, width))
         batch = torch.as_tensor(tiles, dtype=self.dtype, device=self.device)
+        n_tiles = len(batch)
         if self._has_lone_map(tiles, output):
             batch = batch.expand(2, -1, -1, -1)  # never alone
         scores = self.network(batch.contiguous(memory_format=torch.channels_last), output)
-        return scores[: len(tiles)].float().cpu().numpy()
+        return scores[:n_tiles, :, :height, :width].float().cpu().numpy()
+
+    def _output_of(self, tiles):
+        """(h, w) of the output tiles of input tiles."""
+        return tuple(geometry.output_size(side, self.depth) for side in tiles.shape[-2:])
+
+    def _with_large_maps(self, tiles, output):
+        """Tiles and output for which a wide network's maps have 13 px a side and more.
+
+        As no convolution is padded, what is added below and on the right changes nothing else.
+        """
+        if self.traits.width * 2**self.depth < MANY_CHANNELS:
+            return tiles, output
+        least = 4 + 9 * geometry.phase(self.depth)  # 13 px at the bottom: 148 px for four poolings
+        missing = [max(0, least - side) for side in self._output_of(tiles)]
+        tiles = np.pad(tiles, [(0, 0), (0, 0), *((0, more) for more in missing)])
+        return tiles, tuple(max(side, least) for side in output)
 
     def _has_lone_map(self, tiles, output):
         """Whether a convolution reads a single map that is as small as `LONE_VALUES` says.
@@ -89,7 +110,7 @@ class Predictor:
         """
         if len(tiles) > 1 or self.device.type != "cpu":
             return False
-        sides = output or [geometry.output_size(side, self.depth) for side in tiles.shape[-2:]]
+        sides = output or self._output_of(tiles)
         made = zip(*(geometry.expansive_sizes(side, self.depth) for side in sides), strict=True)
         maps = [tiles.size]
         for level, (h, w) in zip(reversed(range(self.depth + 1)), made, strict=True):
