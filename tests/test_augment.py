@@ -22,12 +22,12 @@ from unetcore.augment import (
 from unetcore.errors import InputError
 
 NOTHING = AugmentConfig(
-    rotation=0, mirror=False, displacement_std=0, grid=3, kernel="bicubic", grey_shift=0,
-    grey_scale=0,
+    shift=True, rotation=0, mirror=False, displacement_std=0, grid=3, kernel="bicubic",
+    grey_shift=0, grey_scale=0,
 )  # fmt: skip
 PAPER = AugmentConfig(
-    rotation=180, mirror=True, displacement_std=10, grid=3, kernel="bicubic", grey_shift=0.1,
-    grey_scale=0.2,
+    shift=True, rotation=180, mirror=True, displacement_std=10, grid=3, kernel="bicubic",
+    grey_shift=0.1, grey_scale=0.2,
 )  # fmt: skip
 
 
@@ -54,9 +54,9 @@ def cut(augmenter, chosen):
     return [np.asarray(array.squeeze()) for array in augmenter.cut(chosen)]
 
 
-def draws(config, n=4000, n_slices=5, shape=(60, 90)):
+def draws(config, n=4000, n_slices=5, shape=(60, 90), output_tile=20):
     rng = np.random.default_rng(7)
-    return [draw_tile(rng, n_slices, shape, config) for _ in range(n)]
+    return [draw_tile(rng, n_slices, shape, config, output_tile) for _ in range(n)]
 
 
 def test_draws_follow_their_distributions():
@@ -85,6 +85,51 @@ def test_draws_of_no_augmentation_only_shift():
     for s in draws(NOTHING, n=50):
         assert (s.angle, s.mirrored, s.grey_shift, s.grey_scale) == (0, False, 0, 1)
         assert not s.vectors.any()
+
+
+@pytest.mark.parametrize(
+    ("side", "tile", "expected"),
+    [
+        (60, 20, [9.5, 29.5, 49.5]),  # side by side
+        (50, 20, [7.83333, 24.5, 41.16667]),  # three tiles, centres 50 / 3 px apart
+        (21, 20, [4.75, 15.25]),
+        (20, 20, [9.5]),
+        (7, 20, [3.0]),  # one tile, larger than the slice
+    ],
+)
+def test_centres_without_shift_are_those_of_the_fewest_tiles_that_cover_the_slice(
+    side, tile, expected
+):
+    config = dataclasses.replace(NOTHING, shift=False)
+    drawn = draws(config, n=600, shape=(side, 2 * tile), output_tile=tile)
+    rows, columns = np.array([s.centre for s in drawn]).T
+    found, counts = np.unique(rows.round(5), return_counts=True)
+    assert found.tolist() == pytest.approx(expected, abs=1e-5)
+    assert set(columns) == {tile / 2 - 0.5, 1.5 * tile - 0.5}
+    read = np.concatenate([np.arange(tile) - (tile - 1) / 2 + c for c in expected])
+    assert read.min() <= 0.5  # every pixel of the slice is nearest to one of a tile
+    assert read.max() >= side - 1.5
+    assert np.diff(np.sort(read)).max() <= 1
+    if len(expected) > 1:
+        # A position is uniform from the first pixel's middle to the last one's, so an outer tile
+        # has half a pixel less to be hit at.
+        pixels = np.full(len(expected), side / len(expected))
+        pixels[[0, -1]] -= 0.5
+        assert stats.chisquare(counts, 600 * pixels / pixels.sum()).pvalue > 1e-3
+
+
+def test_tiles_without_shift_join_to_the_slice():
+    """Put where they belong, the covering tiles are the slice again."""
+    arrays = slices(np.random.default_rng(0), 1, 40, 60)
+    config = dataclasses.replace(NOTHING, shift=False)
+    augmenter = TileAugmenter(*arrays, input_size=36, halo=8, config=config)
+    joined = np.full((40, 60), np.nan, np.float32)
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        drawn = augmenter.draw(rng)
+        top, left = (int(c - 9.5) for c in drawn.centre)
+        joined[top : top + 20, left : left + 20] = cut(augmenter, drawn)[0][8:-8, 8:-8]
+    np.testing.assert_allclose(joined, arrays[0][0, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("kernel", ["bicubic", "bspline"])
@@ -396,6 +441,8 @@ def test_tiles_differ_only_in_what_is_switched_off():
         ({"rotation": 0}, {"mirrored", "vectors", "grey_shift", "grey_scale"}),
         ({"displacement_std": 0}, {"angle", "mirrored", "grey_shift", "grey_scale"}),
         ({"grid": 5}, {"angle", "mirrored", "grey_shift", "grey_scale"}),
+        ({"grey_shift": 0}, {"angle", "mirrored", "vectors", "grey_scale"}),
+        ({"grey_scale": 0}, {"angle", "mirrored", "vectors", "grey_shift"}),
     ]:
         part = draws(dataclasses.replace(PAPER, **changes), n=1)
         for name in {"index", "centre"} | unchanged:
@@ -403,6 +450,59 @@ def test_tiles_differ_only_in_what_is_switched_off():
     weaker = draws(dataclasses.replace(PAPER, displacement_std=5), n=20)
     for a, b in zip(whole, weaker, strict=True):
         np.testing.assert_allclose(a.vectors, 2 * b.vectors, rtol=1e-12)
+
+
+def test_without_shift_a_tile_lies_next_to_where_it_would_have_been():
+    shifted = draws(PAPER, n=200)
+    for free, fixed in zip(shifted, draws(dataclasses.replace(PAPER, shift=False)), strict=False):
+        for name in ("index", "angle", "mirrored", "vectors", "grey_shift", "grey_scale"):
+            assert np.array_equal(getattr(free, name), getattr(fixed, name)), name
+        rows, columns = [9.5, 29.5, 49.5], np.arange(5) * 18 + 8.5
+        for position, centre, centres in zip(
+            free.centre, fixed.centre, (rows, columns), strict=True
+        ):
+            assert centre == min(centres, key=lambda c: abs(c - position))
+
+
+# Each augmentation, and the numbers of a draw that its switch leaves at nothing.
+SWITCHES = {
+    "rotation": ({"rotation": 0}, {"angle": 0.0}),
+    "mirroring": ({"mirror": False}, {"mirrored": False}),
+    "elastic deformation": ({"displacement_std": 0}, {"vectors": np.zeros((2, 3, 3))}),
+    "brightness": ({"grey_shift": 0}, {"grey_shift": 0.0}),
+    "contrast": ({"grey_scale": 0}, {"grey_scale": 1.0}),
+}
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_a_tile_with_one_augmentation_off_is_that_of_the_other_numbers(name):
+    changes, nothing = SWITCHES[name]
+    arrays = slices(np.random.default_rng(4), 3, 50, 60)
+    whole = TileAugmenter(*arrays, **MAKE)
+    part = TileAugmenter(*arrays, **MAKE | {"config": dataclasses.replace(PAPER, **changes)})
+    differing = 0
+    for step in range(6):
+        drawn = whole.draw(np.random.default_rng(step))
+        expected = whole.cut(dataclasses.replace(drawn, **nothing))
+        found = part(np.random.default_rng(step))
+        assert all(map(torch.equal, found, expected))
+        differing += not torch.equal(found[0], whole.cut(drawn)[0])
+    assert differing >= 1  # mirroring: half of them
+
+
+def test_with_everything_off_a_tile_is_a_piece_of_the_slice():
+    arrays = slices(np.random.default_rng(4), 2, 60, 60)
+    config = dataclasses.replace(NOTHING, shift=False)
+    augmenter = TileAugmenter(*arrays, input_size=36, halo=8, config=config)
+    for step in range(8):
+        rng = np.random.default_rng(step)
+        drawn = augmenter.draw(np.random.default_rng(step))
+        image, classes, weights = (np.asarray(array.squeeze()) for array in augmenter(rng))
+        top, left = (int(c - 9.5) for c in drawn.centre)
+        piece = np.s_[drawn.index, top : top + 20, left : left + 20]
+        np.testing.assert_allclose(image[8:-8, 8:-8], arrays[0][:, 0][piece], atol=1e-6)
+        np.testing.assert_array_equal(classes, arrays[1][piece])
+        np.testing.assert_array_equal(weights, arrays[2][piece])
 
 
 def test_grey_values_by_hand():
@@ -441,6 +541,7 @@ def test_cutting_leaves_the_slices_as_they_are():
         ({"rotation": "a"}, "rotation 'a': need"),
         ({"displacement_std": None}, "displacement_std None: need"),
         ({"mirror": "no"}, "mirror 'no': need true or false"),
+        ({"shift": 1}, "shift 1: need true or false"),
         ({"kernel": ["bicubic"]}, r"kernel \['bicubic'\]: need one of"),
     ],
 )

@@ -1,6 +1,7 @@
 import csv
 import errno
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,7 +21,8 @@ from unetcore.data.io import read_images, read_probability, write_stack
 from unetcore.data.phantom_em import draw_sections
 from unetcore.evaluate import OF_CELLS, OF_MEMBRANES
 from unetcore.predict import AVERAGINGS
-from unetcore.train import PRECISIONS, TrainingData
+from unetcore.settings import PRECISIONS
+from unetcore.train import TrainingData
 from unetcore.weights import (
     BALANCES,
     FORMS,
@@ -68,8 +70,8 @@ def small_recipe(monkeypatch):
 def record(make, made):
     """Give `make` a list of what it made."""
 
-    def recorded(**named):
-        made.append(make(**named))
+    def recorded(*given, **named):
+        made.append(make(*given, **named))
         return made[-1]
 
     return recorded
@@ -254,14 +256,16 @@ def test_validate_refuses_labels_that_are_no_mask(data, tmp_path):
 
 
 def test_train_writes_model_history_and_description(run, data):
-    assert {p.name for p in run.iterdir()} == {"model.safetensors", "history.csv", "run.json"}
+    names = {"model.safetensors", "history.csv", "validation.csv", "run.json"}
+    assert {p.name for p in run.iterdir()} == names
     with open(run / "history.csv", newline="") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["2"]
     description = json.loads((run / "run.json").read_text())
     assert (description["width"], description["steps"], description["seed"]) == (2, 2, 0)
     assert description["labels_are"] == "mask"
     with safe_open(run / "model.safetensors", framework="np") as file:
-        assert json.loads(file.metadata()["description"]) == description
+        kept = json.loads(file.metadata()["description"])
+    assert kept | {"train_seconds": description["train_seconds"]} == description
 
 
 def test_ignored_pixels_are_not_learned_from(tmp_path, small_recipe, monkeypatch):
@@ -299,7 +303,7 @@ def test_train_announces_its_time_and_the_next_command(data, tmp_path, small_rec
 
 
 def test_same_command_continues_an_interrupted_training(data, tmp_path, small_recipe, monkeypatch):
-    def interrupt(row, steps):
+    def interrupt(row, steps, tiles_per_step):
         if row.step == 5:
             raise KeyboardInterrupt
         return f"step {row.step}"
@@ -307,7 +311,7 @@ def test_same_command_continues_an_interrupted_training(data, tmp_path, small_re
     monkeypatch.setattr("unetcore.terminal.LINE_SECONDS", -1)
     words = train_words(data, tmp_path / "run", steps=7)
     with monkeypatch.context() as patched:
-        patched.setattr("unetcore.train.progress_line", interrupt)
+        patched.setattr("unetcore.terminal.progress_line", interrupt)
         stopped = unet(*words)
     assert stopped.exit_code == 130
     assert "The same command continues" in stopped.stderr
@@ -321,6 +325,46 @@ def test_same_command_continues_an_interrupted_training(data, tmp_path, small_re
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("run", "whole")]
     for name, values in weights[0].items():
         np.testing.assert_array_equal(values, weights[1][name])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_the_last_step_and_says_so(
+    data, tmp_path, small_recipe, monkeypatch, number, code
+):
+    def interrupt(row, steps, tiles_per_step):
+        if row.step == 3:
+            signal.raise_signal(number)
+        return f"step {row.step}"
+
+    monkeypatch.setattr("unetcore.terminal.LINE_SECONDS", -1)
+    words = train_words(data, tmp_path / "run", steps=5)
+    with monkeypatch.context() as patched:
+        patched.setattr("unetcore.terminal.progress_line", interrupt)
+        stopped = unet(*words)
+    assert stopped.exit_code == code
+    unfinished = tmp_path / "run" / "unfinished"
+    said = f"stopped at step 3 of 5: the state is in {unfinished}. The same command continues."
+    assert stopped.stderr.splitlines()[-1] == said
+    continued = unet(*words)
+    assert continued.exit_code == 0
+    assert "the 2 left of 5 steps" in continued.output
+    assert not unfinished.exists()
+
+
+def test_held_out_images_are_watched_and_not_trained_on(data, tmp_path, small_recipe):
+    out = tmp_path / "run"
+    result = unet(*train_words(data, out), "--held-out", 1)
+    assert result.exit_code == 0, result.output
+    with open(out / "validation.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[-1]["step"] == "3"
+    assert set(OF_MEMBRANES) < set(rows[-1])
+    description = json.loads((out / "run.json").read_text())
+    assert description["training_images"][0] == 2
+    assert description["validation"]["slices"] == 1
+    assert description["validation"]["last"]["rand_error"] == float(rows[-1]["rand_error"])
+    (line,) = refusal(*train_words(data, tmp_path / "none"), "--held-out", 3)
+    assert "3 of 3 images held out: one must be left to train" in line
 
 
 def test_finished_training_is_not_repeated(run, data):

@@ -45,7 +45,13 @@ def load_script(archive):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"variant": "release"}, {"depth": 2, "n_classes": 3}, {"in_channels": 2, "width": 2}],
+    [
+        {},
+        {"variant": "release"},
+        {"depth": 2, "n_classes": 3},
+        {"in_channels": 2, "width": 2},
+        {"depth": 2, "normalised": True},
+    ],
     ids=str,
 )
 def test_script_computes_what_the_network_computes(tmp_path, settings):
@@ -97,6 +103,25 @@ def test_readme_says_the_same_to_people(exported):
     assert "16 px: tiles agree if their offsets are multiples of it" in text
     assert "mean 0 and standard deviation 1" in text
     assert "40 steps of adamw, rate 0.001, seed 3" in text
+
+
+def test_a_normalised_network_says_that_its_tiles_do_not_equal_the_whole(exported, tmp_path):
+    make_model(tmp_path / "model.safetensors", normalised=True)
+    export_model(tmp_path / "model.safetensors", tmp_path / "network.zip")
+    with zipfile.ZipFile(tmp_path / "network.zip") as archive:
+        card, text = json.loads(archive.read("model.json")), archive.read("README.md").decode()
+        script = load_script(archive)
+    assert card["network"]["normalised"]
+    assert card["tiling"]["statistics_of_maps"] == "of each tile"
+    assert not card["tiling"]["equals_whole"]
+    assert "**tiles do not\nequal the whole**: continue an image by 92 px" in text
+    assert "16 px: tiles agree if their offsets are multiples of it, but for the statistics" in text
+    image = torch.randn(1, 1, 204, 204, generator=torch.Generator().manual_seed(0))
+    whole, tile = script(image), script(image[..., :188, :188])  # and so it is
+    assert (whole[..., :4, :4] - tile).abs().max() > 0.01 * whole.std()
+    plain = exported[0]
+    assert json.loads(plain.read("model.json"))["tiling"]["equals_whole"]
+    assert "tiles do not" not in plain.read("README.md").decode()
 
 
 def test_code_of_the_readme_runs(exported, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from unetcore.data.io import write_stack
 from unetcore.errors import InputError
 from unetcore.figures import (
     Example,
+    HeldOut,
     History,
     colour_instances,
     compared_plans,
@@ -20,6 +21,7 @@ from unetcore.figures import (
     match_cells,
     overview,
     read_history,
+    read_validation,
     save,
     seams,
     segmentation,
@@ -80,6 +82,74 @@ def test_a_drop_of_the_learning_rate_is_marked_at_its_first_step():
     (axes,) = loss_curves({("0", 0): curve}).axes
     (drop,) = [line for line in axes.lines if line.get_label() == "_drop"]
     assert drop.get_xdata()[0] == 60
+
+
+def held_out(**values):
+    steps = 40.0 * np.arange(1, 1 + len(next(iter(values.values()))))
+    return HeldOut(steps, {name: np.array(value) for name, value in values.items()})
+
+
+def titles(figure):
+    return [axes.get_title(loc="left").split("  ")[-1] for axes in figure.axes]
+
+
+def test_held_out_values_have_a_panel_each_with_a_dot_at_the_best():
+    values = {"loss": [0.6, 0.2, 0.4], "warping_error": [0.1, 0.001, 0.0001], "seg": [0, 0.9, 0.5]}
+    figure = loss_curves({("0", 0): history([0.5] * 6)}, "t", {("0", 0): held_out(**values)})
+    assert titles(figure) == ["augmented training tiles", "loss ↓", "warping error ↓", "SEG ↑"]
+    for axes, name, best in zip(figure.axes[1:], values, (80, 120, 80), strict=True):
+        curve, dot = axes.lines
+        assert curve.get_ydata().tolist() == values[name]
+        assert (dot.get_xdata(), dot.get_ydata()) == (best, values[name][int(best) // 40 - 1])
+        assert axes.get_xlim() == figure.axes[0].get_xlim()
+    assert [axes.get_yscale() for axes in figure.axes[1:]] == ["linear", "log", "linear"]
+
+
+def test_an_error_of_0_is_shown():
+    found = held_out(loss=[0.5, 0.5], rand_error=[0.5, 0.0])
+    panel = loss_curves({("0", 0): history([0.5])}, "t", {("0", 0): found}).axes[2]
+    assert panel.get_yscale() == "linear"
+    assert panel.get_ylim()[0] <= 0
+
+
+def test_trainings_keep_their_looks_in_all_panels_and_those_without_values_are_left_out():
+    runs = [(fold, seed) for fold in "01" for seed in (0, 1)]
+    measured = {run: held_out(loss=[0.5, 0.4]) for run in reversed(runs[:3])}
+    measured[runs[3]] = HeldOut(np.array([]), {"loss": np.array([])})
+    figure = loss_curves({run: history([0.5, 0.4]) for run in runs}, "t", measured)
+    upper, lower = figure.axes
+    known = {line.get_label(): line for line in upper.lines}
+    shown = lower.lines[::2]  # each is followed by its dot
+    assert len(shown) == 3
+    for line, (fold, seed) in zip(shown, reversed(runs[:3]), strict=True):
+        other = known[f"fold {fold}, seed {seed}"]
+        assert line.get_color() == other.get_color()
+        assert line.get_linestyle() == other.get_linestyle()
+
+
+def test_without_held_out_values_there_is_one_panel_under_the_title():
+    unmeasured = {("0", 0): HeldOut(np.array([]), {"loss": np.array([])})}
+    (axes,) = loss_curves({("0", 0): history([0.5])}, "title", unmeasured).axes
+    assert axes.get_title(loc="left") == "title"
+
+
+def test_validation_file_is_read_by_name_and_may_have_no_row(tmp_path):
+    path = tmp_path / "validation.csv"
+    path.write_text("step,seconds,loss,seg\n20,1.5,0.5,0.25\n40,1.5,0.4,0.75\n")
+    read = read_validation(path)
+    assert read.step.tolist() == [20, 40]
+    values = {name: value.tolist() for name, value in read.values.items()}
+    assert values == {"loss": [0.5, 0.4], "seg": [0.25, 0.75]}
+    path.write_text("step,seconds,loss,seg\n")
+    assert read_validation(path).step.size == 0
+
+
+@pytest.mark.parametrize("header", ["", "step,loss,seg", "step,seconds,loss,dice"])
+def test_bad_validation_file_is_refused(tmp_path, header):
+    path = tmp_path / "validation.csv"
+    path.write_text(f"{header}\n")
+    with pytest.raises(InputError, match=r"validation\.csv: columns .*: need step, seconds, loss"):
+        read_validation(path)
 
 
 def test_history_is_read_by_column_name(tmp_path):

@@ -122,6 +122,25 @@ def test_levels_of_the_expansive_path_make_just_what_the_next_one_needs(depth):
             assert 2 * given - 4 in (made, made + 1)  # an up-convolution makes even sizes
 
 
+def test_largest_tile_within_a_slice_and_its_mirror_images():
+    # 128 px and twice the 127 beside the edge pixel: 382 = 188 + 16 * 12 + 2.
+    assert geometry.mirrored_size(128) == 382
+    assert geometry.largest_tile_for((128, 512)) == geometry.largest_tile_for((512, 128)) == 196
+    for depth in (1, 3, 4):
+        for side in range(-(-(geometry.input_size(4, depth) + 2) // 3), 300):
+            tile = geometry.largest_tile_for((side, side + 5), depth)
+            mirrored = len({*range(1 - side, 2 * side - 1)})
+            assert geometry.input_size(tile, depth) <= mirrored
+            assert geometry.input_size(tile + 2**depth, depth) > mirrored
+
+
+def test_slice_too_small_for_any_tile_is_told_the_least_side():
+    message = r"slice of 500 x 63 px: too small .* 188 px; .* sides of 64 px would do$"
+    with pytest.raises(InputError, match=message):
+        geometry.largest_tile_for((500, 63))
+    assert geometry.largest_tile_for((64, 64)) == 4
+
+
 def test_multiply_accumulates_of_the_whole_output_are_those_of_the_tile():
     for output in (4, 196, 388):
         side = output + 184

@@ -11,6 +11,7 @@ from torch import nn
 from unetcore.errors import InputError
 from unetcore.geometry import multiply_accumulates
 from unetcore.model import UNet, initialise
+from unetcore.settings import INITIAL_WEIGHTS
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
@@ -224,6 +225,48 @@ def test_initial_weights_are_gaussian_of_the_width_that_their_inputs_ask_for(var
             assert abs((z**4).mean().item() - 3) < 4 * math.sqrt(96 / z.numel())  # Gaussian
             tested += 1
     assert tested == 12
+
+
+# By hand: a 3x3 convolution has 9 c_in incoming and 9 c_out outgoing nodes, an up-convolution,
+# as in the release, 4 c_out and 4 c_in.
+SPREAD = {
+    "he": lambda incoming, outgoing: math.sqrt(2 / incoming),
+    "xavier": lambda incoming, outgoing: math.sqrt(2 / (incoming + outgoing)),
+    "pytorch": lambda incoming, outgoing: math.sqrt(1 / (3 * incoming)),
+}
+
+
+def test_every_kind_of_initial_weights_is_tested():
+    assert set(SPREAD) == set(INITIAL_WEIGHTS)
+
+
+@pytest.mark.parametrize("kind", SPREAD)
+def test_spread_of_each_kind_of_initial_weights(kind):
+    model = UNet(width=24, depth=1)
+    initialise(model, torch.Generator().manual_seed(0), kind)
+    for layer, incoming, outgoing in (
+        (model.contracting[1][0], 9 * 24, 9 * 48),
+        (model.expansive[0].up, 4 * 24, 4 * 48),
+        (model.expansive[0].convolutions[0], 9 * 48, 9 * 24),
+    ):
+        z = layer.weight.detach().flatten() / SPREAD[kind](incoming, outgoing)
+        fourth = 1.8 if kind == "pytorch" else 3  # moment of a uniform, and of a Gaussian number
+        assert abs(z.mean().item()) < 4 / math.sqrt(z.numel())
+        assert abs((z**2).mean().item() - 1) < 4 * math.sqrt((fourth - 1) / z.numel())
+        assert abs((z**4).mean().item() - fourth) < 4 * math.sqrt(96 / z.numel())
+        assert not layer.bias.any()
+        if kind == "pytorch":
+            assert z.abs().max() <= math.sqrt(3)
+
+
+def test_pytorch_weights_are_as_wide_as_those_the_library_draws():
+    torch.manual_seed(0)
+    library, ours = UNet(width=32, depth=1), UNet(width=32, depth=1)
+    initialise(ours, torch.Generator().manual_seed(0), "pytorch")
+    for (name, theirs), own in zip(library.named_parameters(), ours.parameters(), strict=True):
+        if name.endswith("weight") and own.numel() > 2000:
+            assert own.abs().max().item() == pytest.approx(theirs.abs().max().item(), rel=0.01)
+            assert own.std().item() == pytest.approx(theirs.std().item(), rel=0.05)
 
 
 def test_initial_weights_depend_on_the_generator_only():

@@ -21,22 +21,25 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = (
     {""},  # unetcore/__init__.py: whoever imports a module runs it, so it imports nothing
     {"errors"},
-    {"geometry", "labels", "memory"},
-    {"distances"},
+    {"devices", "distributed", "free_memory", "geometry", "labels", "locks", "memory", "stopping"},
+    {"cuda_graph", "distances", "launch"},
     {"weights"},
     {"resampling"},
     {"augment"},
     {"tiling"},
     {"metrics"},
     {"data"},
-    {"baseline", "instances", "evaluate"},
-    {"model", "loss", "checkpoint"},
-    {"train", "predict"},
+    {"baseline", "instances", "evaluate", "history", "settings"},
+    {"model", "loss", "optimisation", "checkpoint", "states"},
+    {"board", "normalised", "training_memory", "update", "watch"},
+    {"failures", "predict"},
+    {"train", "validation"},
     {"tables", "figures"},
-    {"claims"},
+    {"claims", "studies"},
     {"export"},
     {"provenance", "script"},
-    {"recipes", "runs", "terminal"},
+    {"produce"},
+    {"fold_training", "recipes", "runs", "terminal"},
     {"cli"},
 )
 WITHOUT_TORCH = (
@@ -45,9 +48,12 @@ WITHOUT_TORCH = (
     "baseline",
     "instances",
     "evaluate",
+    "history",
+    "settings",
     "tables",
     "figures",
     "claims",
+    "studies",
 )
 
 DISTRIBUTIONS = {

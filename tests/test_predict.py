@@ -23,7 +23,7 @@ HALO = 8  # of one pooling
 
 @pytest.fixture(autouse=True)
 def on_the_cpu(monkeypatch):
-    monkeypatch.setattr(module, "best_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(module, "choose_device", lambda kind: torch.device("cpu"))
 
 
 class Known:
@@ -33,6 +33,9 @@ class Known:
 
     def __init__(self, score):
         self.score = score
+
+    def fixed_for(self, image):
+        return self
 
     def __call__(self, tiles):
         assert tiles.dtype == np.float32

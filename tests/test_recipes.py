@@ -8,7 +8,7 @@ import yaml
 from unetcore.augment import AugmentConfig
 from unetcore.errors import InputError
 from unetcore.recipes import FAST, targets, weight_map_config, weight_maps
-from unetcore.train import NetworkConfig, TrainConfig
+from unetcore.settings import NetworkConfig, TrainConfig
 from unetcore.weights import WeightMapConfig, training_targets
 
 TWO_CELLS = np.array([[[1, 1, 0, 0, 2, 2], [1, 1, 0, 0, 2, 2]]])

@@ -2,7 +2,9 @@
 
 import errno
 import logging
+import pickle
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from unetcore.errors import InputError
+from unetcore.errors import InputError, Interrupted
 from unetcore.script import run
 
 logger = logging.getLogger("test")
@@ -136,6 +138,26 @@ def test_a_loss_that_is_not_finite_ends_with_its_line_and_code_2(rule):
     assert stopped.value.code == 2
     (line,) = log_of(smk).splitlines()
     assert line.endswith(" loss is nan at step 7: lower the learning rate")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)]
+)
+def test_a_signal_ends_with_its_line_and_128_more(rule, number, code):
+    def main() -> None:
+        raise Interrupted(number, "stopped at step 7 of 10: the state is kept")
+
+    smk = rule()
+    with pytest.raises(SystemExit) as stopped:
+        run(main, smk)
+    assert stopped.value.code == code
+    (line,) = log_of(smk).splitlines()
+    assert line.endswith(" stopped at step 7 of 10: the state is kept")
+
+
+def test_an_interruption_passes_from_process_to_process():
+    stop = pickle.loads(pickle.dumps(Interrupted(15, "stopped at step 7")))
+    assert (stop.signal, str(stop), stop.exit_code) == (15, "stopped at step 7", 143)
 
 
 def test_settings_that_break_a_rule_are_bad_input(rule):

@@ -373,7 +373,22 @@ def test_publish_copies_and_fills_the_readme(tmp_path, results):
     published[0].parent.mkdir()
     provenance = tmp_path / "docs" / "provenance.csv"
     scores = tmp_path / "docs" / "scores.csv"
-    publish.main(made[:2], [], [run], [], published, [], provenance, scores, readme=readme)
+    figure, figure_copy = tmp_path / "rate.svg", tmp_path / "docs" / "rate.svg"
+    figure.write_text("<svg/>")
+    publish.main(
+        made[:2],
+        [],
+        [figure],
+        [run],
+        [],
+        published,
+        [],
+        [figure_copy],
+        provenance,
+        scores,
+        readme=readme,
+    )
+    assert figure_copy.read_text() == "<svg/>"
     assert published[1].read_text() == made[1].read_text()
     assert provenance.read_text().splitlines() == [
         "experiment,fold,seed,code,width,steps,train_seconds,hardware,threads",

@@ -24,9 +24,17 @@ PARTS = (
     "unetcore",
     "workflow",
 )
-TARGETS = ("demo", "table1", "table2", "figures", "claims", "paper", "publish")
+TARGETS = ("demo", "table1", "table2", "figures", "claims", "paper", "studies", "publish")
 CELL_METHODS = ("best-threshold", "u-net", "u-net+mirror4")
 OFFLINE = {"UNET_DATA_MIRROR": ""}
+STUDY = {
+    "title": "Widths",
+    "base": "demo",
+    "folds": ["0"],
+    "seeds": [0],
+    "averaging": ["none"],
+    "variants": {"narrow.2": {"network": {"width": 2}}, "wide": {"network": {"width": 3}}},
+}
 
 
 def snakemake(folder, *arguments, **environment):
@@ -106,6 +114,22 @@ def test_overlay_for_two_cores_trains_each_sequence_once_and_leaves_out_u373(wor
     assert "phc-u373" not in result.stdout
 
 
+def test_overlay_for_two_cores_runs_its_own_study_on_one_fold_and_no_wide_network(workflow):
+    result = snakemake(workflow, "-n", "studies", "--configfile", "config/cpu.yaml")
+    assert result.returncode == 0, result.stdout[-3000:]
+    for rate in ("0.0003", "0.001", "0.002", "0.005", "0.01"):
+        assert f"results/runs/em-cpu-rate-{rate}/fold-4/seed-0/history.csv" in result.stdout
+    for unwanted in ("runs/em-rate", "fold-0", "best-threshold", "fold-official"):
+        assert unwanted not in result.stdout
+
+
+def test_published_studies_are_copied_as_table_readable_twin_and_figure(workflow):
+    result = snakemake(workflow, "-n", "publish", "--configfile", "config/cpu.yaml")
+    assert result.returncode == 0, result.stdout[-3000:]
+    for suffix in ("csv", "md", "svg"):
+        assert f"docs/results/studies/em-cpu-rate.{suffix}" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("overlay", "line"),
     [
@@ -137,6 +161,43 @@ def test_overlay_for_two_cores_trains_each_sequence_once_and_leaves_out_u373(wor
             "error': experiment 'em' has no u-net+rot7",
         ),
         ({"tables": {"table1": ["emm"]}}, "unknown experiment 'emm', did you mean 'em'?"),
+        (
+            {"studies": {"em-rate": {"base": "emm"}}},
+            "studies.em-rate.base: unknown experiment 'emm', did you mean 'em'?",
+        ),
+        (
+            {"studies": {"em-rate": {"chosen": "0.02", "reason": "It learns."}}},
+            "studies.em-rate.chosen: unknown variant '0.02', did you mean '0.002'?",
+        ),
+        (
+            {"studies": {"em-rate": {"chosen": "0.002"}}},
+            "studies.em-rate: 'reason' is a dependency of 'chosen'",
+        ),
+        (
+            {"studies": {"em-rate": {"variants": {0.02: {}}}}},
+            "studies.em-rate.variants: 0.02 is not of type 'string'",
+        ),
+        (
+            {"studies": {"em-rate": {"variants": {"a": {"training": {"step": 3}}}}}},
+            "studies.em-rate.variants.a.training: unknown key 'step', did you mean 'steps'?",
+        ),
+        (
+            {"studies": {"em-rate": {"folds": ["5"]}}},
+            "studies.em-rate.variants.0.0003: fold '5' of 5 blocks, counted from 0",
+        ),
+        (
+            {"studies": {"demo": STUDY | {"variants": {"cells": {}, "b": {}}}}},
+            "studies.demo: a table has this name",
+        ),
+        (
+            {"studies": {"em": STUDY | {"variants": {"rate-0.01": {}, "b": {}}}}},
+            "studies.em-rate.variants.0.01: there is another experiment 'em-rate-0.01'",
+        ),
+        (
+            {"run_studies": ["emrate"]},
+            "run_studies: unknown study 'emrate', did you mean 'em-rate'?",
+        ),
+        ({"publish": ["demos"]}, "publish: unknown table or study 'demos', did you mean 'demo'?"),
     ],
 )
 def test_a_mistake_in_the_configuration_is_one_line(workflow, tmp_path, overlay, line):
@@ -264,6 +325,37 @@ def test_official_test_slices_are_evaluated_beside_the_folds_where_they_have_lab
     (table,) = [line for line in planned if "results/predictions/demo/" in line and "paper" in line]
     for fold in ("0", "official"):
         assert f"results/predictions/demo/fold-{fold}/seed-1/u-net/metrics.json" in table
+
+
+@pytest.fixture(scope="module")
+def study(smoke):
+    """Copy of the workflow in which two tiny networks have been compared, on the demo's fold 0."""
+    watched = {"training": {"validate_every": 3}}
+    variants = {name: change | watched for name, change in STUDY["variants"].items()}
+    overlay = {"studies": {"widths": STUDY | {"variants": variants}}, "run_studies": ["widths"]}
+    (smoke / "study.yaml").write_text(yaml.safe_dump(overlay))
+    overlays = ("--configfile", "smoke.yaml", "study.yaml")
+    result = snakemake(smoke, "studies", "--cores", "2", *overlays)
+    assert result.returncode == 0, result.stdout[-5000:]
+    return smoke
+
+
+@pytest.mark.slow
+def test_study_trains_its_variants_and_compares_them_on_its_fold_alone(study):
+    with open(study / "results/studies/widths.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 5  # variants x metrics of the base
+    assert {(row["fold"], row["seed"], row["method"]) for row in rows} == {("0", "0", "u-net")}
+    assert {row["variant"]: row["change"] for row in rows} == {
+        "narrow.2": "training.validate_every 3 (demo: 0)",  # the smoke run's demo has width 2
+        "wide": "network.width 3 (demo: 2); training.validate_every 3 (demo: 0)",
+    }
+    assert all(float(row["training_loss"]) > 0 for row in rows)
+    assert "width 3" in rows[-1]["provenance"]
+    assert "Nothing is chosen" in (study / "results/studies/widths.md").read_text()
+    with open(study / "results/runs/widths-wide/fold-0/seed-0/validation.csv") as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["3", "6"]
+    assert "</svg>" in (study / "results/studies/widths.svg").read_text()
 
 
 @pytest.mark.slow

@@ -24,6 +24,8 @@ class AugmentConfig:
 
     Attributes
     ----------
+    shift : whether a tile's centre lies anywhere on the slice; else tiles are drawn from the fewest
+        that cover the slice, evenly spaced.
     rotation : largest angle in degrees, 0 to 180, drawn uniformly in [-rotation, rotation].
     mirror : whether half of the tiles are mirrored.
     displacement_std : std in px of the random vectors on the 3x3 grid (paper: 10).
@@ -37,6 +39,7 @@ class AugmentConfig:
     InputError : a value outside these bounds.
     """
 
+    shift: bool
     rotation: float
     mirror: bool
     displacement_std: float
@@ -47,6 +50,7 @@ class AugmentConfig:
 
     def __post_init__(self):
         for name, kind, holds, rule in (
+            ("shift", bool, lambda _: True, "true or false"),
             ("rotation", Real, lambda a: 0 <= a <= 180, "a number of degrees from 0 to 180"),
             ("mirror", bool, lambda _: True, "true or false"),
             ("displacement_std", Real, lambda s: 0 <= s < np.inf, "a finite number of px, >= 0"),
@@ -84,24 +88,41 @@ class TileDraw:
 
 
 def draw_tile(
-    rng: np.random.Generator, n_slices: int, shape: tuple[int, int], config: AugmentConfig
+    rng: np.random.Generator,
+    n_slices: int,
+    shape: tuple[int, int],
+    config: AugmentConfig,
+    output_tile: int,
 ) -> TileDraw:
     """Draw the random numbers of one tile.
 
-    The centre is uniform over the slice of `shape` (H, W); this is the "shift" of the paper. The
-    same numbers are drawn whatever is switched on, and the vectors last, so that experiments that
-    differ in one augmentation see the same tiles otherwise.
+    The centre is uniform over the slice of `shape` (H, W); this is the "shift" of the paper.
+    Without it the centre is that of one of the output tiles, of `output_tile` px a side, that cover
+    the slice. The same numbers are drawn whatever is switched on, and the vectors last, so that
+    experiments that differ in one augmentation see the same tiles otherwise.
     """
-    height, width = shape
+    index = int(rng.integers(n_slices))
+    centre = [rng.uniform(0, side - 1) for side in shape]
+    if not config.shift:
+        centre = [
+            _nearest_centre(c, side, output_tile) for c, side in zip(centre, shape, strict=True)
+        ]
     return TileDraw(
-        index=int(rng.integers(n_slices)),
-        centre=(rng.uniform(0, height - 1), rng.uniform(0, width - 1)),
+        index=index,
+        centre=tuple(centre),
         angle=np.deg2rad(rng.uniform(-config.rotation, config.rotation)),
         mirrored=bool(rng.integers(2)) and config.mirror,
         grey_shift=rng.uniform(-config.grey_shift, config.grey_shift),
         grey_scale=1 + rng.uniform(-config.grey_scale, config.grey_scale),
         vectors=rng.normal(0, config.displacement_std, (2, config.grid, config.grid)),
     )
+
+
+def _nearest_centre(position, side, tile):
+    """Centre, next to a position in px, of the fewest tiles that cover a side, evenly spaced."""
+    n = -(-side // tile)
+    k = min(int((position + 0.5) * n / side), n - 1)
+    return (k + 0.5) * side / n - 0.5
 
 
 def elastic_basis(size: int, grid: int, kernel: str) -> np.ndarray:
@@ -193,10 +214,11 @@ class TileAugmenter:
         basis = tile_basis(input_size, config.grid, config.kernel)
         self.basis = torch.as_tensor(basis, device=device)
         self.halo, self.config = halo, config
+        self.output_tile = input_size - 2 * halo
 
     def draw(self, rng: np.random.Generator) -> TileDraw:
         """Draw the random numbers of a tile."""
-        return draw_tile(rng, self.n_slices, self.shape, self.config)
+        return draw_tile(rng, self.n_slices, self.shape, self.config, self.output_tile)
 
     def cut(self, drawn: TileDraw) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Cut one tile.

@@ -1,26 +1,22 @@
-"""Reading and writing models (safetensors) and the state of an unfinished training."""
+"""Reading and writing models (safetensors)."""
 
-import io
 import json
-import logging
-import os
-import pickle
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from unetcore.data.files import write_atomically
 from unetcore.errors import InputError
 from unetcore.model import UNet
-
-logger = logging.getLogger(__name__)
 
 FORMAT = "unetcore-1"
 
 
 def save_model(path: Path, network: UNet, description: dict) -> None:
     """Write weights, the network's settings and a description to one safetensors file.
+
+    The same content makes the same bytes.
 
     Parameters
     ----------
@@ -33,7 +29,7 @@ def save_model(path: Path, network: UNet, description: dict) -> None:
         "description": json.dumps(description),
     }
     weights = {name: w.detach().cpu().contiguous() for name, w in network.state_dict().items()}
-    write_atomically(path, save(weights, metadata))
+    write_atomically(path, _in_order(save(weights, metadata)))
 
 
 def load_model(path: Path) -> tuple[UNet, dict]:
@@ -63,42 +59,13 @@ def load_model(path: Path) -> tuple[UNet, dict]:
     return network.eval(), json.loads(metadata["description"])
 
 
-def save_state(path: Path, state: dict) -> None:
-    """Write the state of an unfinished training: tensors, numbers, strings, lists and dicts."""
-    content = io.BytesIO()  # torch hides a full disk behind an error of its own
-    torch.save(state, content)
-    write_atomically(path, content.getvalue())
+def _in_order(content: bytes) -> bytes:
+    """Sort the names in the header, whose order the library draws anew each time.
 
-
-def load_state(path: Path) -> dict | None:
-    """Read the state of an unfinished training, or None if there is none that can be read."""
-    if not Path(path).is_file():
-        return None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = (str(error) or repr(error)).splitlines()[0]
-        logger.warning("%s is damaged (%s): starting anew", path, reason)
-        return None
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, also after a power cut.
-
-    Raises
-    ------
-    OSError : the file cannot be written; it carries the file's name, and nothing is left behind.
+    A safetensors file is the length of the header in 8 bytes, the header as JSON, padded to a
+    multiple of 8, and the tensors, at offsets that count from the end of the header.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        error.filename = str(path)
-        raise
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[end:]

@@ -1,8 +1,10 @@
 """The command line `unet`: the package on one's own images."""
 
 import errno
+import io
 import json
 import logging
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +31,7 @@ from unetcore.data.io import (
     read_probability,
     write_stack,
 )
-from unetcore.errors import InputError
+from unetcore.errors import InputError, Interrupted
 from unetcore.memory import keep_freed_memory
 from unetcore.recipes import FAST, weight_map_config, weight_maps
 from unetcore.script import BAD_INPUT
@@ -41,6 +43,7 @@ from unetcore.weights import LATER_GAP, ignored_pixels
 logger = logging.getLogger("unetcore.cli")  # also where the module itself is the program
 
 INTERRUPTED = 130  # exit code
+IS_FIRST = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one is enough to read
 USERS_OS_ERRORS = (  # of outputs that cannot be written
     errno.EACCES,
     errno.EEXIST,
@@ -54,6 +57,7 @@ USERS_OS_ERRORS = (  # of outputs that cannot be written
 LabelKind = Literal["mask", "instances"]
 WeightMapForm = Literal["ronneberger2015", "falk2019"]
 ClassBalance = Literal["inverse-frequency", "rarest-one", "none"]
+Device = Literal["auto", "cpu", "gpu"]
 Averaging = Literal["none", "rot7", "d4", "mirror4"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -68,8 +72,12 @@ class _OneLinePerProblem(TyperGroup):
             lines = _problems(error)
             if not lines:
                 raise
-        for line in lines:
-            typer.echo(f"error: {line}", err=True)
+            for line in lines if IS_FIRST else ():
+                typer.echo(f"error: {line}", err=True)
+            if "RANK" in os.environ:
+                from unetcore.distributed import tell_torchrun
+
+                tell_torchrun(error)
         raise typer.Exit(BAD_INPUT)
 
 
@@ -122,6 +130,9 @@ IgnoreLabelOption = Annotated[
         help="Pixels of this label are neither cell nor background: weight 0.",
         show_default=False,
     ),
+]
+DeviceOption = Annotated[
+    Device, typer.Option(help="Where to compute; auto takes a GPU if there is one.")
 ]
 OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="File to write.")]
 RunArgument = Annotated[
@@ -208,6 +219,16 @@ def train(
         ),
     ] = FAST.network["width"],
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives another network.")] = 0,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Tiles of an update, shared out among torchrun's processes.")
+    ] = FAST.training["batch"],
+    held_out: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Watch the last N images instead of training on them."
+        ),
+    ] = 0,
+    device: DeviceOption = "auto",
     labels_are: LabelsAreOption = None,
     ignore_label: IgnoreLabelOption = None,
 ) -> None:
@@ -218,10 +239,17 @@ def train(
     command again continues a training that was interrupted.
     """
     from unetcore.runs import Run
+    from unetcore.training_memory import largest_tile_for
 
     annotated = _read_and_show(images, labels, labels_are, ignore_label)
-    recipe = FAST.changed(steps=steps, width=width, ignore_label=ignore_label)
-    run = Run(out, annotated, recipe, seed)
+    recipe = FAST.changed(
+        steps=steps,
+        width=width,
+        batch=batch,
+        ignore_label=ignore_label,
+        largest_tile=largest_tile_for(annotated.images.shape[-2:], FAST.network["depth"]),
+    )
+    run = Run(out, annotated, recipe, seed, held_out, device)
     if run.is_finished:
         typer.echo(f"\n{run.folder.model} is this very training, complete: nothing to do.")
     else:
@@ -261,6 +289,7 @@ def predict(
     precision: Annotated[
         Precision, typer.Option(help="bfloat16 is faster where the hardware computes in it.")
     ] = "auto",
+    device: DeviceOption = "auto",
     segmentation: Annotated[
         Path | None,
         typer.Option(metavar="OUT", help="Also write separate cells, one number each."),
@@ -283,7 +312,7 @@ def predict(
     keep_freed_memory()
     network, description = RunFolder(run_dir).load()
     slices = normalise(read_grey(image), description["training"]["normalisation"])
-    predictor = Predictor(network, precision, memory and memory * 1_000_000)
+    predictor = Predictor(network, precision, memory and memory * 1_000_000, device)
     maps = [
         predict_probability(page, predictor, averaging=averaging, tile=tile)
         for page in tqdm(slices, "predict", unit="image", disable=None, leave=False)
@@ -470,15 +499,18 @@ def _train(run, steps: int) -> None:
     keep_freed_memory()
     done = run.folder.steps_done()
     seconds = run.seconds_per_step()
-    width = run.network.width
+    width = run.settings.network.width
     left = duration(seconds * (steps - done))
     start = f"the {steps - done:,} left of {steps:,}" if done else f"{steps:,}"
     typer.echo(f"\nRecipe {FAST.name}, width {width}: {start} steps take about {left} here.")
     try:
-        with progress(steps, done) as report:
+        with progress(steps, done, run.settings.training.batch) as report:
             history = run.train(report)
+    except Interrupted as stop:
+        typer.echo(f"{stop}. The same command continues.", err=True)
+        raise typer.Exit(stop.exit_code) from None
     except KeyboardInterrupt:
-        every = run.training.checkpoint_every
+        every = run.settings.training.checkpoint_every
         typer.echo(
             f"Interrupted. The same command continues; the state is saved every {every} steps.",
             err=True,
@@ -490,6 +522,8 @@ def _train(run, steps: int) -> None:
 
 def main() -> None:
     """Run the command line of this process."""
+    if not IS_FIRST:
+        sys.stdout = io.StringIO()
     app(prog_name="unet")
 
 

@@ -1,4 +1,4 @@
-"""The one exception that stands for bad input, as opposed to a bug."""
+"""The exceptions that are no bugs: bad input, and a signal that asks to stop."""
 
 
 class InputError(ValueError):
@@ -8,3 +8,25 @@ class InputError(ValueError):
     line print that line and end with exit code 2; every other exception is a bug and keeps its
     traceback.
     """
+
+
+class Interrupted(Exception):
+    """A signal asked to stop, and what was done so far is kept.
+
+    Parameters
+    ----------
+    signal : number of the signal, as `signal.SIGTERM`.
+    message : one line that says where the work stopped and how it goes on.
+    """
+
+    def __init__(self, signal: int, message: str):
+        super().__init__(signal, message)
+        self.signal = signal
+
+    def __str__(self):
+        return self.args[1]
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell reports of a program that a signal ended: 128 + its number."""
+        return 128 + self.signal

@@ -1,5 +1,6 @@
 """A trained network as one file that other programs can use."""
 
+import copy
 import io
 import json
 import logging
@@ -13,7 +14,7 @@ from torch import nn
 from unetcore import geometry
 from unetcore.checkpoint import load_model
 from unetcore.data.files import check_space, replacing
-from unetcore.model import UNet
+from unetcore.model import EPSILON, TileNormalisation, UNet
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,17 @@ NORMALISATION_WORDS = {
     "slice": "each whole slice shifted and scaled to mean 0 and standard deviation 1, before it is "
     "cut into tiles",
 }
+HOW_TO_TILE = """\
+To predict the whole of an image, continue it by {halo} px of mirrored context on every side
+(the edge pixel is not repeated), and let tiles begin at multiples of {step} px. Or let the
+program that trained the network do it, from the folder of the unpacked archive:"""
+HOW_NOT_TO_TILE = """\
+This network normalises its feature maps, and `model.pt` takes their mean and standard deviation
+from each tile that it is given. So what it says of a pixel depends on the tile, and **tiles do not
+equal the whole**: continue an image by {halo} px of mirrored context on every side (the edge pixel
+is not repeated), and give it to the network as one tile. Or let the program that trained the
+network do it, from the folder of the unpacked archive: it takes the statistics of the whole image
+once, and its tiles equal the whole."""
 
 
 def export_model(model: Path, out: Path) -> None:
@@ -61,6 +73,8 @@ def export_model(model: Path, out: Path) -> None:
 def to_torchscript(network: UNet) -> bytes:
     """Content of a TorchScript file of the valid network, for input tiles of any size that fits.
 
+    A normalised network still normalises each tile by itself there, as it did in training.
+
     The file refuses other sizes, as the network does: the check cannot be traced, so a scripted
     one stands around the traced convolutions.
 
@@ -76,9 +90,20 @@ def to_torchscript(network: UNet) -> bytes:
         warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
         # The size check of the network, which we put back below.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        traced = torch.jit.trace(network, tile, check_trace=False)
+        traced = torch.jit.trace(_traceable(network), tile, check_trace=False)
         torch.jit.save(torch.jit.script(_CheckedNetwork(traced, network.depth)), content)
     return content.getvalue()
+
+
+def _traceable(network):
+    """Copy in which the library normalises: a trace of our own knows batches of one tile only."""
+    network = copy.deepcopy(network)
+    for name, layer in list(network.named_modules()):
+        if isinstance(layer, TileNormalisation):
+            normalisation = nn.InstanceNorm2d(len(layer.weight), EPSILON, affine=True).eval()
+            normalisation.load_state_dict(layer.state_dict())
+            network.set_submodule(name, normalisation)
+    return network
 
 
 class _CheckedNetwork(nn.Module):
@@ -111,6 +136,7 @@ def model_card(network: UNet, description: dict) -> dict:
     """
     depth = network.depth
     normalisation = description["training"]["normalisation"]
+    normalised = network.settings["normalised"]
     return {
         "input": {
             "axes": "BCHW",
@@ -132,6 +158,8 @@ def model_card(network: UNet, description: dict) -> dict:
         "tiling": {
             "phase": geometry.phase(depth),
             "context": "mirrored at the image border, the edge pixel not repeated",
+            "equals_whole": not normalised,
+            "statistics_of_maps": "of each tile" if normalised else "none",
         },
         "network": network.settings,
         "parameters": sum(p.numel() for p in network.parameters()),
@@ -149,7 +177,7 @@ def readme(card: dict) -> str:
     given, made, network = card["input"], card["output"], card["network"]
     step, smallest, halo = given["size_step"], given["smallest_size"], made["halo"]
     training = card["training"]
-    settings = training["training"]
+    settings, seamless = training["training"], card["tiling"]["equals_whole"]
     facts = [
         ("network", f"U-Net ({network['variant']}), width {network['width']}, depth "
                     f"{network['depth']}, {card['parameters']:,} parameters"),
@@ -158,7 +186,8 @@ def readme(card: dict) -> str:
         ("output", f"(B, {made['channels']}, H - {2 * halo}, W - {2 * halo}) float32, "
                    f"{made['meaning']}"),
         ("halo", f"{halo} px lost on every side"),
-        ("phase", f"{step} px: tiles agree if their offsets are multiples of it"),
+        ("phase", f"{step} px: tiles agree if their offsets are multiples of it"
+                  f"{'' if seamless else ', but for the statistics of their maps, see below'}"),
         ("training", f"{training['steps']} steps of {settings['optimiser']}, rate "
                      f"{settings['learning_rate']}, seed {training['seed']}, "
                      f"{training['precision']} on {training['hardware']}"),
@@ -185,9 +214,7 @@ image = torch.rand(1, {given["channels"]}, {smallest + step}, {smallest + 2 * st
 probability = network(image).softmax(dim=1)[:, 1]  # {halo} px smaller on every side
 ```
 
-To predict the whole of an image, continue it by {halo} px of mirrored context on every side
-(the edge pixel is not repeated), and let tiles begin at multiples of {step} px. Or let the
-program that trained the network do it, from the folder of the unpacked archive:
+{(HOW_TO_TILE if seamless else HOW_NOT_TO_TILE).format(halo=halo, step=step)}
 
 ```bash
 unet predict FOLDER IMAGE.tif -o probability.tif

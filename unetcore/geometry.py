@@ -111,6 +111,42 @@ def mirror_index(start: int, stop: int, size: int) -> np.ndarray:
     return np.minimum(index, period - index)
 
 
+def mirrored_size(size: int) -> int:
+    """Pixels along an axis of `size` px and its mirror images on both sides (128 -> 382).
+
+    The edge pixels are not repeated. Beyond, mirrored pixels would be mirrored again.
+    """
+    return size + 2 * (size - 1)
+
+
+def largest_tile_for(shape: tuple[int, int], depth: int = DEPTH) -> int:
+    """Side in px of the largest output tile whose input is within a slice and its mirror images.
+
+    Parameters
+    ----------
+    shape : (H, W) of the slice in px.
+    depth : number of poolings.
+
+    Raises
+    ------
+    InputError : the slice is too small for any; the least side is named.
+
+    Examples
+    --------
+    >>> largest_tile_for((128, 512))
+    196
+    """
+    smallest, room = input_size(4, depth), mirrored_size(min(shape))
+    if room < smallest:
+        least = -(-(smallest + 2) // 3)
+        raise InputError(
+            f"slice of {shape[0]} x {shape[1]} px: too small for {depth} poolings, whose smallest "
+            f"input tile is {smallest} px; with mirrored context, sides of {least} px would do"
+        )
+    period = phase(depth)
+    return 4 + (room - smallest) // period * period
+
+
 def multiply_accumulates(
     height: int,
     width: int,

@@ -9,18 +9,21 @@ import torch
 from scipy import ndimage
 
 from unetcore import geometry
+from unetcore.devices import autocast, choose_device, resolve_precision
 from unetcore.errors import InputError
+from unetcore.normalised import with_fixed_statistics
 from unetcore.tiling import (
     MEMORY,
     NaivePlan,
     NetworkTraits,
+    Tile,
     TilePlan,
+    input_tile,
     plan_tiles,
     predict_tiled,
     predict_tiles,
     stitch,
 )
-from unetcore.train import best_device, resolve_precision
 
 AVERAGINGS = ("none", "rot7", "d4", "mirror4")
 
@@ -29,6 +32,9 @@ AVERAGINGS = ("none", "rot7", "d4", "mirror4")
 # Without such maps tiles equal the whole bit for bit.
 LONE_VALUES = 20_480
 MANY_CHANNELS = 1024
+
+STATISTICS_SIDE = 516  # px, of the output tiles that statistics of a large image are taken from
+STATISTICS_TILES = 3  # of them, at most, along each axis
 
 
 class Predictor:
@@ -40,6 +46,7 @@ class Predictor:
     precision : "auto", "float32" or "bfloat16"; scores are float32 in any case.
     memory : bytes that one call may take beside the weights, for the plan of tiles; None takes half
         of what is free on a GPU, 2 GiB on a CPU.
+    device : "cpu", "gpu" or "auto", see `unetcore.devices.choose_device`.
 
     Attributes
     ----------
@@ -47,11 +54,14 @@ class Predictor:
     traits : what `plan_tiles` must know.
     """
 
-    def __init__(self, network, precision="float32", memory=None):
-        self.device = best_device()
+    def __init__(self, network, precision="float32", memory=None, device="auto"):
+        self.device = choose_device(device)
         self.depth = network.depth
-        self.dtype = getattr(torch, resolve_precision(precision, self.device))
-        if self.dtype != torch.float32:  # once for all, where autocast would do it in every call
+        self.precision, self.kind = resolve_precision(precision, self.device), device
+        self.dtype = getattr(torch, self.precision)
+        # Once for all, where autocast would do it in every call. A normalised network is only
+        # measured, and stays in float32.
+        if self.dtype != torch.float32 and not network.settings["normalised"]:
             network = copy.deepcopy(network).to(self.dtype)
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()
         self.traits = NetworkTraits(
@@ -70,13 +80,15 @@ class Predictor:
 
         Raises
         ------
-        InputError : tiles of another number of channels than the network takes.
+        InputError : tiles of another number of channels than the network takes, or a network that
+            normalises its maps and whose statistics are not fixed.
         """
-        if tiles.shape[1] != self.network.settings["in_channels"]:
+        if self.network.settings["normalised"]:
             raise InputError(
-                f"image of {tiles.shape[1]} channels: the network takes "
-                f"{self.network.settings['in_channels']}"
+                "this network normalises its maps: predict by `Predictor.fixed_for(image)`, of "
+                "which tiles equal the whole image"
             )
+        self._check_channels(tiles.shape[1])
         height, width = output or self._output_of(tiles)
         if self.device.type == "cpu":
             tiles, output = self._with_large_maps(tiles, (height, width))
@@ -86,6 +98,43 @@ class Predictor:
             batch = batch.expand(2, -1, -1, -1)  # never alone
         scores = self.network(batch.contiguous(memory_format=torch.channels_last), output)
         return scores[:n_tiles, :, :height, :width].float().cpu().numpy()
+
+    def fixed_for(self, image: np.ndarray) -> "Predictor":
+        """Predictor of which tiles of an image equal the whole.
+
+        Of a network that normalises its maps, it takes their statistics from the image: from all of
+        it if it is small, else from `STATISTICS_TILES` per axis that are spread over it, and that
+        depend on nothing but its size. `predict_tiled` calls this by itself.
+
+        Parameters
+        ----------
+        image : (H, W) or (C, H, W) array, or anything that can be sliced like one.
+
+        Returns
+        -------
+        `Predictor`, itself if the network normalises nothing.
+
+        Raises
+        ------
+        InputError : the image has another number of channels than the network takes.
+        """
+        if not self.network.settings["normalised"]:
+            return self
+        self._check_channels(image.shape[0] if len(image.shape) == 3 else 1)
+        tiles = (
+            torch.as_tensor(input_tile(image, tile, geometry.halo(self.depth)), device=self.device)
+            for tile in _statistics_tiles(image.shape[-2:], self.depth)
+        )
+        with torch.inference_mode(False), autocast(self.precision, self.device)():
+            plain = with_fixed_statistics(
+                self.network,
+                (t[None].float().contiguous(memory_format=torch.channels_last) for t in tiles),
+            )
+        return Predictor(plain, self.precision, self.traits.memory, self.kind)
+
+    def _check_channels(self, given):
+        if given != (taken := self.network.settings["in_channels"]):
+            raise InputError(f"image of {given} channels: the network takes {taken}")
 
     def _output_of(self, tiles):
         """(h, w) of the output tiles of input tiles."""
@@ -122,6 +171,20 @@ class Predictor:
     def plan(self, shape: tuple[int, int], tile: int | None = None) -> TilePlan:
         """Tiles by which an image of `shape` (H, W) is predicted; see `plan_tiles`."""
         return plan_tiles(shape, tile, self.depth, self.traits)
+
+
+def _statistics_tiles(shape: tuple[int, int], depth: int) -> list[Tile]:
+    """Output tiles from which the statistics of an image of `shape` (H, W) are taken."""
+    largest = geometry.round_up_to_output_tile(STATISTICS_SIDE, depth)
+    sides = [min(largest, geometry.round_up_to_output_tile(side, depth)) for side in shape]
+    places = [_spread(size, side) for size, side in zip(shape, sides, strict=True)]
+    return [Tile(row, column, *sides) for row in places[0] for column in places[1]]
+
+
+def _spread(size: int, side: int) -> list[int]:
+    """Where tiles begin that are spread over an axis."""
+    n = min(STATISTICS_TILES, -(-size // side))
+    return [round(k * (size - side) / (n - 1)) for k in range(n)] if n > 1 else [0]
 
 
 def _memory_of(device: torch.device) -> int:
@@ -164,6 +227,9 @@ def predict_probability(
 
     Notes
     -----
+    A network that normalises its maps takes the statistics of each version from it, so that the
+    average over the symmetries of a turned image is the turned average.
+
     The paper does not say what is averaged. As in the release, "mirror4" averages scores; the
     others average probabilities.
     """
@@ -191,7 +257,7 @@ def predict_three_ways(image: np.ndarray, predictor: Predictor, tile: int) -> np
     (3, H, W) float32 array in [0, 1]: the image as a whole; tiles at multiples of 16 px; tiles at
     multiples of their own side.
     """
-    depth = predictor.depth
+    depth, predictor = predictor.depth, predictor.fixed_for(image)
     whole = tuple(geometry.round_up_to_output_tile(side, depth) for side in image.shape)
     plans = (
         TilePlan(image.shape, whole, depth),

@@ -6,26 +6,23 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import torch
-
 from unetcore.augment import AugmentConfig
-from unetcore.checkpoint import load_model, load_state, save_model, write_atomically
+from unetcore.checkpoint import load_model
 from unetcore.data.annotated import AnnotatedImages
+from unetcore.data.files import write_atomically
 from unetcore.data.intensity import normalise
+from unetcore.distributed import own_processes
 from unetcore.errors import InputError
+from unetcore.evaluate import OF_CELLS, OF_MEMBRANES
+from unetcore.history import Progress
 from unetcore.model import UNet
-from unetcore.provenance import hardware, source_digest
+from unetcore.produce import Products, Settings, produce_model
+from unetcore.provenance import source_digest
 from unetcore.recipes import Recipe, targets
-from unetcore.train import (
-    NetworkConfig,
-    Progress,
-    TrainConfig,
-    TrainingData,
-    gpu_name,
-    resolve_precision,
-    train,
-    write_history,
-)
+from unetcore.settings import NetworkConfig, TrainConfig
+from unetcore.states import States
+from unetcore.train import TrainingData, train
+from unetcore.validation import Validation
 
 TRIAL_STEPS = 4  # the first one warms up and is not counted
 
@@ -52,18 +49,23 @@ class RunFolder:
         return self.path / "history.csv"
 
     @property
+    def validation(self) -> Path:
+        """Scores on held-out images."""
+        return self.path / "validation.csv"
+
+    @property
     def description(self) -> Path:
         """Settings of the run, written before its first step."""
         return self.path / "run.json"
 
     @property
-    def state(self) -> Path:
-        """State of an unfinished training."""
-        return self.path / "unfinished.pt"
+    def states(self) -> Path:
+        """Folder of the states of an unfinished training."""
+        return self.path / "unfinished"
 
     def steps_done(self) -> int:
         """Number of steps that need not be repeated."""
-        return (load_state(self.state) or {"step": 0})["step"]
+        return States(self.states, {}).newest_step()
 
     def load(self) -> tuple[UNet, dict]:
         """Read the trained network and its description.
@@ -88,33 +90,48 @@ class Run:
     annotated : images and labels.
     recipe : settings.
     seed : of the initial weights and of every step.
+    held_out : so many images, the last ones, are not trained on; the training is watched on them.
+    device : "cpu", "gpu" or "auto", see `unetcore.devices.choose_device`.
 
     Raises
     ------
     InputError : the folder holds a run of other images or settings, or they do not fit together.
     """
 
-    def __init__(self, folder: Path, annotated: AnnotatedImages, recipe: Recipe, seed: int):
-        self.folder, self.seed = RunFolder(Path(folder)), seed
-        self.network = NetworkConfig(**recipe.network)
-        self.augmentation = AugmentConfig(**recipe.augmentation)
-        self.training = TrainConfig(**recipe.training)
-        if self.training.steps < 1:
-            raise InputError(f"training of {self.training.steps} steps: need at least 1")
+    def __init__(
+        self,
+        folder: Path,
+        annotated: AnnotatedImages,
+        recipe: Recipe,
+        seed: int,
+        held_out: int = 0,
+        device: str = "auto",
+    ):
+        self.folder, self.recipe = RunFolder(Path(folder)), recipe
+        n_images = len(annotated.images)
+        if not 0 <= held_out < n_images:
+            raise InputError(f"{held_out} of {n_images} images held out: one must be left to train")
+        self.settings = Settings(
+            NetworkConfig(**recipe.network),
+            AugmentConfig(**recipe.augmentation),
+            TrainConfig(**recipe.training),
+            seed,
+            source_digest("unetcore.train"),
+            device,
+        )
         classes, weights = targets(annotated.labels, annotated.kind, recipe)
-        images = normalise(annotated.images, self.training.normalisation)
-        self.data = TrainingData(images=images, classes=classes, weights=weights)
-        self.settings = {
+        images = normalise(annotated.images, self.settings.training.normalisation)
+        last = n_images - held_out
+        self.data = TrainingData(images[:last], classes[:last], weights[:last])
+        self.held = (images[last:], annotated.labels[last:], classes[last:], weights[last:])
+        self.kind = annotated.kind
+        self.facts = {
             "recipe": recipe.name,
-            "seed": seed,
-            **asdict(self.network),
-            "steps": self.training.steps,
             "labels_are": annotated.kind,
-            "training_images": list(images.shape),
+            "training_images": list(self.data.images.shape),
+            "held_out": held_out,
             "images_and_labels": self.data.checksum(),
             "weight_map": dict(recipe.weight_map),
-            "training": asdict(self.training),
-            "augmentation": asdict(self.augmentation),
         }
         self._check_folder()
 
@@ -125,9 +142,10 @@ class Run:
 
     def seconds_per_step(self) -> float:
         """Time of one step on this machine, from a few that change nothing."""
-        trial = replace(self.training, steps=TRIAL_STEPS, log_every=1)
-        _, rows = train(self.data, **self._arguments(trial))
-        return statistics.median(1 / row.tiles_per_second for row in rows[1:])
+        training = self.settings.training
+        trial = replace(training, steps=TRIAL_STEPS, log_every=1, validate_every=0)
+        _, rows = train(self.data, **vars(replace(self.settings, training=trial)))
+        return statistics.median(training.batch / row.tiles_per_second for row in rows[1:])
 
     def train(self, report: Callable[[Progress], None]) -> list[Progress]:
         """Train, or continue, and write model, history and description.
@@ -140,38 +158,31 @@ class Run:
         -------
         history, one row per log step.
         """
-        description = self.settings | {
-            "code": source_digest("unetcore.train"),
-            "precision": resolve_precision(self.training.precision),
-            "hardware": hardware(gpu_name()),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-        }
-        self._describe(description)
-        network, history = train(
+        folder, is_first = self.folder, own_processes().is_first
+        if is_first:
+            described = self.settings.describe() | self.facts
+            write_atomically(folder.description, json.dumps(described, indent=1).encode())
+        products = Products(folder.model, folder.history, folder.validation, folder.description)
+        return produce_model(
             self.data,
-            **self._arguments(self.training),
-            code=description["code"],
-            state_path=self.folder.state,
+            self.settings,
+            products,
+            states=folder.states,
+            take_over=False,
             report=report,
+            validation=self._validation() if is_first and len(self.held[0]) else None,
+            facts=self.facts,
         )
-        description["train_seconds"] = round(history[-1].seconds)
-        write_history(self.folder.history, history)
-        self._describe(description)
-        save_model(self.folder.model, network, description)
-        self.folder.state.unlink(missing_ok=True)
-        return history
 
-    def _arguments(self, training: TrainConfig) -> dict:
-        return {
-            "network": self.network,
-            "augmentation": self.augmentation,
-            "training": training,
-            "seed": self.seed,
-        }
-
-    def _describe(self, description: dict) -> None:
-        write_atomically(self.folder.description, json.dumps(description, indent=1).encode())
+    def _validation(self) -> Validation:
+        of_cells = self.kind == "instances"
+        return Validation(
+            *self.held,
+            metrics=OF_CELLS if of_cells else OF_MEMBRANES,
+            postprocessing=self.recipe.postprocessing if of_cells else None,
+            path=self.folder.validation,
+            precision=self.settings.training.precision,
+        )
 
     def _check_folder(self) -> None:
         """Refuse to mix two trainings in one folder."""
@@ -183,7 +194,15 @@ class Run:
                 raise InputError(f"{path}: holds a model of unknown origin, choose another folder")
             return
         earlier = json.loads(self.folder.description.read_text())
-        if difference := next(_differences(earlier, self.settings), None):
+        settings = self.settings
+        now = {
+            **self.facts,
+            "seed": settings.seed,
+            **asdict(settings.network),
+            "training": settings.training.decisive(),
+            "augmentation": asdict(settings.augmentation),
+        }
+        if difference := next(_differences(earlier, now), None):
             raise InputError(
                 f"{path}: holds another training ({difference}), choose another folder or delete it"
             )

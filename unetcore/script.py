@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import is_dataclass
 from pathlib import Path
 
-from unetcore.errors import InputError
+from unetcore.errors import InputError, Interrupted
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,9 @@ def run(main: Callable, smk=None, argv: list[str] | None = None):
     there to make Snakemake rerun the rule) are passed on only if ``main`` asks for them.
 
     Everything logged goes to stderr and to the rule's log. An `InputError`, a number that is not
-    finite or a full disk ends with one line and exit code 2; any other exception is a bug and shows
+    finite or a full disk ends with one line and exit code 2. `Interrupted` ends with one line and
+    128 + the number of the signal (143 for SIGTERM): a failure, so that Snakemake removes what is
+    half done and `--retries`, or the next call, continues. Any other exception is a bug and shows
     its traceback.
 
     Parameters
@@ -52,6 +54,9 @@ def run(main: Callable, smk=None, argv: list[str] | None = None):
             _stop_at_bug()
         logger.error("%s: no space left on the disk", error.filename or "output")
         sys.exit(BAD_INPUT)
+    except Interrupted as stop:
+        logger.warning("%s", stop)
+        sys.exit(stop.exit_code)
     except Exception:
         _stop_at_bug()
 

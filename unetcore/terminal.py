@@ -4,7 +4,7 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,41 +13,57 @@ import typer
 from tqdm import tqdm
 
 from unetcore.data.annotated import AnnotatedImages
+from unetcore.history import Progress, progress_line
 from unetcore.tables import MEASURES
 
 logger = logging.getLogger(__name__)
 
 LINE_SECONDS = 10  # between two lines of progress where there is no terminal
+BAR = "{percentage:3.0f} % |{bar}| {n}/{total} steps, {remaining} left{postfix}"
 
 
 @contextmanager
-def progress(steps: int, done: int) -> Iterator:
-    """Give the function that shows progress: a bar on a terminal, else a line now and then."""
-    from unetcore.train import progress_line
+def progress(steps: int, done: int, tiles_per_step: int = 1) -> Iterator[Callable]:
+    """Show how far a training is: a bar on a terminal, else a line now and then.
 
-    if not sys.stderr.isatty():
-        last = time.monotonic()
+    Messages of `logging` come through `tqdm.write` above the bar, see `unetcore.cli`.
 
-        def log(row):
-            nonlocal last
-            if row.step == steps or time.monotonic() - last > LINE_SECONDS:
-                last = time.monotonic()
-                logger.info("%s", progress_line(row, steps))
+    Parameters
+    ----------
+    steps : of the whole training.
+    done : of these, by an earlier run.
+    tiles_per_step : the training's `batch`.
 
-        yield log
-        return
-    layout = "{percentage:3.0f} % |{bar}| {n}/{total} steps, {remaining} left{postfix}"
-    with tqdm(total=steps, initial=done, bar_format=layout, dynamic_ncols=True) as bar:
+    Yields
+    ------
+    Function to be called with each `Progress`.
+    """
+    if sys.stderr.isatty():
+        with tqdm(total=steps, initial=done, bar_format=BAR, dynamic_ncols=True) as bar:
+            yield lambda row: _advance(bar, row)
+    else:
+        yield _Lines(steps, tiles_per_step)
 
-        def show(row):
-            bar.set_postfix_str(
-                f"loss {row.loss:.3f}, rate {row.learning_rate:.0e}, "
-                f"{row.tiles_per_second:.1f} tiles/s",
-                refresh=False,
-            )
-            bar.update(row.step - bar.n)
 
-        yield show
+def _advance(bar: tqdm, row: Progress) -> None:
+    bar.set_postfix_str(
+        f"loss {row.loss:.3f}, rate {row.learning_rate:.0e}, {row.tiles_per_second:.1f} tiles/s",
+        refresh=False,
+    )
+    bar.update(row.step - bar.n)
+
+
+class _Lines:
+    """Logs a line of progress at times, and always the last."""
+
+    def __init__(self, steps: int, tiles_per_step: int):
+        self.steps, self.tiles_per_step = steps, tiles_per_step
+        self.last = time.monotonic()
+
+    def __call__(self, row: Progress) -> None:
+        if row.step == self.steps or time.monotonic() - self.last > LINE_SECONDS:
+            self.last = time.monotonic()
+            logger.info("%s", progress_line(row, self.steps, self.tiles_per_step))
 
 
 def show_annotated(

@@ -294,7 +294,8 @@ def predict_tiled(
         a Zarr array. Each tile reads its own window only. The network gets float64 if the image
         is, else float32; whole numbers are not scaled.
     network : maps (B, C, h, w) float arrays to (B, K, h - 184, w - 184) scores. It may carry
-        `NetworkTraits` as `traits`, and its number of poolings as `depth`.
+        `NetworkTraits` as `traits`, its number of poolings as `depth`, and a method `fixed_for`
+        that takes the image and returns the network whose tiles equal the whole of it.
     tile : side of the output tile in px, one of 4 + 16 k; None lets `plan_tiles` choose.
     depth : number of poolings of the network; None takes its own, 4 if it does not say.
     memory : bytes that a planned call of the network may take; None takes that of its traits, 2 GiB
@@ -318,6 +319,8 @@ def predict_tiled(
     if memory is not None:
         traits = replace(traits, memory=memory)
     plan = plan_tiles(shape, tile, depth, traits)
+    if hasattr(network, "fixed_for"):
+        network = network.fixed_for(image)
     return stitch(predict_tiles(image, network, plan), shape, out)
 
 

@@ -1,87 +1,43 @@
 """Training: one large tile per step, momentum 0.99, weighted energy (paper Sec. 3)."""
 
-import csv
-import io
 import logging
-import math
 import time
 import zlib
 from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from unetcore import geometry
 from unetcore.augment import AugmentConfig, TileAugmenter
-from unetcore.checkpoint import load_state, save_state, write_atomically
-from unetcore.data.intensity import NORMALISATIONS
-from unetcore.errors import InputError
-from unetcore.loss import weighted_cross_entropy
+from unetcore.devices import choose_device, gpu_name, repeatable, resolve_precision
+from unetcore.distributed import check_batch, own_processes, processes
+from unetcore.errors import InputError, Interrupted
+from unetcore.failures import refuse_repetition, save_failure
+from unetcore.history import Progress
+from unetcore.loss import constant_loss
 from unetcore.model import UNet, initialise
+from unetcore.optimisation import learning_rate, set_rate
+from unetcore.settings import NetworkConfig, TrainConfig
+from unetcore.states import States
+from unetcore.stopping import StopRequest
+from unetcore.training_memory import (
+    TrainingStep,
+    check_both_classes,
+    check_memory,
+    check_tile_fits,
+    explain_out_of_memory,
+)
+from unetcore.update import Update
+from unetcore.watch import Watch
 
 logger = logging.getLogger(__name__)
 
-OPTIMISERS = ("sgd", "adamw")
-PRECISIONS = ("auto", "float32", "bfloat16")
-SCHEDULES = ("step", "cosine")
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """Shape of the network; the arguments of `unetcore.model.UNet`."""
-
-    variant: str
-    width: int
-    depth: int
-    dropout: float
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How a network is trained.
-
-    Attributes
-    ----------
-    steps : number of weight updates.
-    output_tile : side of the output tile in px (paper: 388), one of 4 + 16 k.
-    normalisation : of the images, see `unetcore.data.intensity`; kept with the model.
-    optimiser : "sgd" (paper) or "adamw".
-    learning_rate : largest rate, for a loss that is a mean over pixels.
-    momentum : of SGD (paper: 0.99); AdamW's first decay rate.
-    weight_decay : on weights, not on biases.
-    schedule : "step" multiplies the rate by 0.1 after 70 % of the steps, "cosine" ends at 0.
-    warmup_steps : steps over which the rate rises linearly from 0.
-    precision : "float32", "bfloat16" (mixed, with float32 weights and loss), or "auto": bfloat16
-        where the hardware computes in it.
-    log_every : steps between two rows of the history.
-    checkpoint_every : steps between two saved states.
-    """
-
-    steps: int
-    output_tile: int
-    normalisation: str
-    optimiser: str
-    learning_rate: float
-    momentum: float
-    weight_decay: float
-    schedule: str
-    warmup_steps: int
-    precision: str
-    log_every: int
-    checkpoint_every: int
-
-    def __post_init__(self):
-        for name, known in (
-            ("normalisation", NORMALISATIONS),
-            ("optimiser", OPTIMISERS),
-            ("schedule", SCHEDULES),
-            ("precision", PRECISIONS),
-        ):
-            if (value := getattr(self, name)) not in known:
-                raise InputError(f"{name} {value!r}: need one of {', '.join(known)}")
+MINUTE = 60  # seconds
 
 
 @dataclass(frozen=True)
@@ -91,7 +47,7 @@ class TrainingData:
     Attributes
     ----------
     images : (N, H, W) or (N, C, H, W) float32 array, normalised, finite.
-    classes : (N, H, W) integer array.
+    classes : (N, H, W) integer array, 0 background, 1 cell interior.
     weights : (N, H, W) float32 array, finite, >= 0.
 
     Raises
@@ -117,17 +73,28 @@ class TrainingData:
         self._check_values()
 
     def _check_values(self):
-        for k, (image, weights) in enumerate(zip(self.images, self.weights, strict=True)):
+        slices = zip(self.images, self.classes, self.weights, strict=True)
+        for k, (image, classes, weights) in enumerate(slices):
             if not np.isfinite(image).all():
                 raise InputError(
                     f"image of training slice {k}: holds NaN or infinite values, finite ones are "
                     f"needed"
+                )
+            if not np.isin(classes, (0, 1)).all():
+                raise InputError(
+                    f"classes of training slice {k}: {classes.min()} to {classes.max()}, 0 and 1 "
+                    f"are needed"
                 )
             if not (np.isfinite(weights).all() and weights.min() >= 0):
                 raise InputError(
                     f"weights of training slice {k}: {weights.min()} to {weights.max()}, finite "
                     f"ones >= 0 are needed"
                 )
+
+    @property
+    def with_channels(self) -> np.ndarray:
+        """Images as an (N, C, H, W) array."""
+        return self.images if self.images.ndim == 4 else self.images[:, None]
 
     def checksum(self) -> int:
         """Number that differs if any value differs."""
@@ -137,24 +104,14 @@ class TrainingData:
         return crc
 
 
-@dataclass(frozen=True)
-class Progress:
-    """State of a training at a log step; one row of history.csv.
+class Validate(Protocol):
+    """Looks at held-out slices now and then; see `unetcore.validation.Validation`."""
 
-    Attributes
-    ----------
-    step : weight updates done.
-    loss : mean over the steps since the last row.
-    learning_rate : of the last step.
-    tiles_per_second : since the last row.
-    seconds : of training so far, earlier runs of a resumed training included.
-    """
+    def __call__(self, network: UNet, step: int) -> object:
+        """Judge the network after so many updates, and leave everything as it was."""
 
-    step: int
-    loss: float
-    learning_rate: float
-    tiles_per_second: float
-    seconds: float
+    def rewind(self, step: int) -> None:
+        """Forget what was seen after so many updates: they will be made again."""
 
 
 def train(
@@ -165,22 +122,31 @@ def train(
     training: TrainConfig,
     seed: int,
     code: str = "",
-    state_path: Path | None = None,
+    states: Path | None = None,
+    take_over: bool = False,
+    device: str = "auto",
     report: Callable[[Progress], None] = lambda progress: None,
+    validate: Validate | None = None,
 ) -> tuple[UNet, list[Progress]]:
     """Train a network.
 
-    Tile, augmentation and drop-out of a step depend on (seed, step) only, so a training that was
-    interrupted and started again with the same `state_path` ends as if it had never stopped.
+    Tiles, augmentation and drop-out of a step depend on (seed, step) only, so a training that was
+    interrupted and started again with the same `states` ends as if it had never stopped. Under
+    torchrun all processes train one network together, each on its share of every batch.
 
     Parameters
     ----------
     data : slices to train on.
     network, augmentation, training : settings.
     seed : of the initial weights and of every step.
-    code : digest of the training code; the state that other code has left is not taken up.
-    state_path : file that keeps the state of an unfinished training; None keeps none.
-    report : called after every `log_every` steps.
+    code : digest of the training code.
+    states : folder that keeps the states of an unfinished training, and a file that reproduces a
+        failure; None keeps none. Whoever has written the network away calls `States.clear`.
+    take_over : whether a process of this machine that still trains here is told to stop, so that
+        this one goes on from its state.
+    device : "cpu", "gpu" or "auto", see `unetcore.devices.choose_device`.
+    report : called after every `log_every` steps, by the first process.
+    validate : called after every `validate_every` steps and the last, by the first process.
 
     Returns
     -------
@@ -188,215 +154,281 @@ def train(
 
     Raises
     ------
-    InputError : data or settings that do not fit together.
-    FloatingPointError : the loss became NaN or infinite; the step and the tile are named.
+    InputError : data or settings that do not fit together, a state of other settings, no GPU where
+        one is asked for, or too little memory; the message says which tile would fit.
+    FloatingPointError : a loss or gradient became NaN or infinite; step and tiles are named.
+    Interrupted : a signal asked to stop; the state is saved.
     """
-    return _Training(data, network, augmentation, training, seed, code, state_path).run(report)
+    place = choose_device(device, own_processes().local_rank)
+    if training.deterministic:
+        repeatable(place)
+    shape = data.images.shape[-2:]
+    check_tile_fits(shape, training.output_tile, network.depth)
+    check_both_classes(data.classes, data.weights)
+    with ExitStack() as stack:
+        group = stack.enter_context(processes(place))
+        check_batch(training.batch, group.size, training.accumulate)
+        stack.enter_context(torch.random.fork_rng([place] if place.type == "cuda" else []))
+        stop = stack.enter_context(StopRequest())
+        kept = None
+        if states is not None:
+            precise = replace(training, precision=resolve_precision(training.precision, place))
+            settings = _decisive(data, network, augmentation, precise, seed, code, group.size)
+            kept = States(states, settings, environment=_environment(place), take_over=take_over)
+            group.on_first(lambda: _open(kept, stack))
+        sizes = {"in_channels": data.with_channels.shape[1], "n_processes": group.size}
+        available = check_memory(TrainingStep.of(network, training, place, **sizes), place)
+        try:
+            run = _Training(data, network, augmentation, training, seed, place, group, kept)
+            return run.run(stop, report, validate)
+        except (RuntimeError, MemoryError) as error:
+            said = explain_out_of_memory(
+                error, network, training, place, available=available, **sizes
+            )
+            if said is None:
+                raise
+            raise said from error
+
+
+def _open(states: States, stack: ExitStack) -> None:
+    """Hold the folder of the states until the stack is closed."""
+    stack.enter_context(states)
+    refuse_repetition(states.folder, states.settings)
+
+
+def _decisive(data, network, augmentation, training, seed, code, n_processes) -> dict:
+    """All that decides which network comes out: a state is taken up only where it is the same."""
+    return {
+        "seed": seed,
+        "network": asdict(network),
+        "augmentation": asdict(augmentation),
+        "training": training.decisive(),
+        "images and labels": data.checksum(),
+        "processes": n_processes,
+        "code": code,
+    }
+
+
+def _environment(device: torch.device) -> dict:
+    """What may change the last digits of a result."""
+    return {
+        "torch": torch.__version__,
+        "device": gpu_name(device) or torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+    }
 
 
 class _Training:
     """One training: what it is given, and the state that a resumed one takes up."""
 
-    def __init__(self, data, network, augmentation, training, seed, code, state_path):
-        self.config, self.seed, self.state_path = training, seed, state_path
-        self.device = best_device()
-        n_channels = data.images.shape[1] if data.images.ndim == 4 else 1
-        model = UNet(in_channels=n_channels, **asdict(network))
-        initialise(model, torch.Generator().manual_seed(seed))
-        self.model = model.to(self.device, memory_format=torch.channels_last).train()
-        self.optimiser = make_optimiser(self.model, training)
-        self.augmenter = self._make_augmenter(data, augmentation)
-        self.autocast = autocast(training.precision, self.device)
-        self.losses = []  # since the last row of the history
-        self.identity = repr((network, augmentation, training, seed, code, data.checksum()))
-        self.step, self.history = 0, []
-        self.started = time.perf_counter()
-
-    def _make_augmenter(self, data, augmentation):
-        halo = geometry.halo(self.model.depth)
-        size = geometry.input_size(self.config.output_tile, self.model.depth)
-        return TileAugmenter(
-            data.images if data.images.ndim == 4 else data.images[:, None],
+    def __init__(self, data, network, augmentation, training, seed, device, group, states):
+        self.config, self.seed, self.device = training, seed, device
+        self.group, self.states = group, states if group.is_first else None
+        model = UNet(in_channels=data.with_channels.shape[1], **asdict(network))
+        initialise(model, torch.Generator().manual_seed(seed), training.initial_weights)
+        self.model = model.to(device, memory_format=torch.channels_last).train()
+        self.update = Update(self.model, training, group)
+        self.augmenter = TileAugmenter(
+            data.with_channels,
             data.classes,
             data.weights,
-            input_size=size,
-            halo=halo,
+            input_size=geometry.input_size(training.output_tile, network.depth),
+            halo=geometry.halo(network.depth),
             config=augmentation,
-            device=self.device,
+            device=device,
         )
+        self.tiles_per_part = training.batch // group.size // training.accumulate
+        pixels = training.output_tile**2
+        nothing = constant_loss(
+            data.classes, data.weights, training.reduction, pixels, training.dice
+        )
+        self.watch = Watch(nothing, training)
+        self.step, self.history = 0, []
+        self.started = self.saved = time.monotonic()
 
-    def run(self, report):
-        self._resume()
+    def run(self, stop, report, validate):
+        self._resume(validate)
+        watched = self.group.share(validate is not None)
         while self.step < self.config.steps:
-            self.losses.append(self._update())
-            self.step += 1
-            if self.step % self.config.log_every == 0 or self.step == self.config.steps:
-                report(self._log())
-            if self.step % self.config.checkpoint_every == 0:
-                self._save()
+            self._advance()
+            if self._is_due(self.config.log_every):
+                row = self._log()
+                if self.group.is_first:
+                    self.watch(row)
+                    report(row)
+            if watched and self._is_due(self.config.validate_every):
+                self._pause(lambda: self.group.on_first(lambda: self._look(validate)))
+            self._save_if_due()
+            self._stop_if_asked(stop)
         return self.model.cpu().eval(), self.history
+
+    def _is_due(self, every):
+        """Whether something happens after this step that happens after so many, and the last."""
+        return every > 0 and (self.step % every == 0 or self.step == self.config.steps)
+
+    def _advance(self):
+        """Make one update."""
+        set_rate(self.update.optimiser, learning_rate(self.step, self.config))
+        self.update(*self._batch(self.step))
+        self.step += 1
+        if self.device.type == "cpu":  # a GPU is asked only where it is waited for anyway
+            self._check()
+
+    def _batch(self, step):
+        """Tiles of a step that this process computes, in parts, and the seed of each part."""
+        return self._parts(step, self.group.tiles(self.config.batch))
+
+    def _parts(self, step, numbers):
+        tiles, seeds = zip(*(self._tile(step, number) for number in numbers), strict=True)
+        n = self.tiles_per_part
+        return [_joined(tiles[k : k + n]) for k in range(0, len(tiles), n)], list(seeds[::n])
+
+    def _tile(self, step, number):
+        """Tile and seed of its drop-out, which follow from (seed, step, number in the batch)."""
+        rng = np.random.default_rng([self.seed, step, number])
+        return self.augmenter(rng), int(rng.integers(2**62))
 
     def _seconds(self):
         """Seconds of training so far, earlier runs included."""
-        return time.perf_counter() - self.started
+        return time.monotonic() - self.started
+
+    def _look(self, validate):
+        """Judge the network; what comes of it stays in this process."""
+        validate(self.model, self.step)
+
+    def _pause(self, function):
+        """Call a function whose time is not that of the training."""
+        paused = time.monotonic()
+        function()
+        self.started += time.monotonic() - paused
 
     def _log(self):
         """Close one row of the history."""
-        loss, seconds = self._mean_loss(), self._seconds()  # waits for the device
-        last_row = self.history[-1].seconds if self.history else 0.0
+        self._check()  # waits for the device
+        tally, seconds = self.update.tally, self._seconds()
+        last = self.history[-1].seconds if self.history else 0.0
+        n_steps = int(tally.steps)
         row = Progress(
             step=self.step,
-            loss=loss,
+            loss=float(tally.loss) / n_steps,
             learning_rate=learning_rate(self.step - 1, self.config),
-            tiles_per_second=len(self.losses) / (seconds - last_row),
+            gradient_norm=float(tally.gradient_norm),
+            foreground=float(tally.foreground) / n_steps,
+            tiles_per_second=n_steps * self.config.batch / max(seconds - last, 1e-9),
             seconds=seconds,
         )
-        self.losses = []
+        tally.clear()
         self.history.append(row)
         return row
 
-    def _update(self):
-        """One weight update; returns the loss as a tensor, so that a GPU need not wait."""
-        rng = np.random.default_rng([self.seed, self.step])
-        image, classes, weights = self.augmenter(rng)
-        rate = learning_rate(self.step, self.config)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["lr_factor"]
-        self.optimiser.zero_grad(set_to_none=True)
-        cuda = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(cuda):  # drop-out draws from the global generators
-            torch.manual_seed(int(rng.integers(2**62)))
-            with self.autocast():
-                scores = self.model(image.to(memory_format=torch.channels_last))
-            loss = weighted_cross_entropy(scores, classes, weights)
-            loss.backward()
-        self.optimiser.step()
-        return loss.detach()
-
-    def _mean_loss(self):
-        values = torch.stack(self.losses).tolist()
-        for step, value in enumerate(values, start=self.step - len(values)):
-            if not np.isfinite(value):
-                raise FloatingPointError(self._describe_failure(step, value))
-        return float(np.mean(values))
-
-    def _describe_failure(self, step, loss):
-        """Name the tile of a step, which follows from (seed, step)."""
-        tile = self.augmenter.draw(np.random.default_rng([self.seed, step]))
-        row, column = tile.centre
-        return (
-            f"loss is {loss} at step {step} (seed {self.seed}), on the tile around row {row:.0f}, "
-            f"column {column:.0f} of training slice {tile.index}: look at it, or lower the "
-            f"learning rate of {self.config.learning_rate}"
+    def _check(self):
+        """Stop a training that has failed."""
+        if not self.update.tally.failed.item():
+            return
+        tally = self.update.tally
+        last = self.history[-1].step if self.history else 0
+        step = last + int(tally.steps)  # those before it were counted
+        message = (
+            f"loss {float(tally.last_loss):g}, norm of the gradient {float(tally.last_norm):g} at "
+            f"step {step} (seed {self.seed}), on {self._describe_tiles(step)}: look at it, or "
+            f"lower the learning rate of {self.config.learning_rate:g}"
         )
+        if self.states is not None:
+            message += self._keep_failure(step, message)
+        # Waits for the first process, which torchrun would else end while it writes.
+        raise FloatingPointError(self.group.share(message))
+
+    def _keep_failure(self, step, message):
+        """Write what reproduces a failure; returns how to."""
+        parts, seeds = self._parts(step, range(self.config.batch))
+        settings = self.states.settings
+        try:
+            path = save_failure(
+                self.states.folder,
+                self.update,
+                step=step,
+                parts=parts,
+                seeds=seeds,
+                message=message,
+                settings=settings,
+            )
+        except OSError as error:
+            return f"; the file to compute it again could not be written ({error.strerror})"
+        return f"; to compute it again: python -m unetcore.failures {path}"
+
+    def _describe_tiles(self, step):
+        """Name the tiles of a step, which follow from (seed, step)."""
+        tiles = []
+        for number in range(self.config.batch):
+            tile = self.augmenter.draw(np.random.default_rng([self.seed, step, number]))
+            row, column = tile.centre
+            tiles.append(
+                f"the tile around row {row:.0f}, column {column:.0f} of training slice {tile.index}"
+            )
+        return " and ".join(tiles)
+
+    def _save_if_due(self):
+        """Save the state, if this process does so, of a training that is well."""
+        due = self._is_due(self.config.checkpoint_every)
+        if due:
+            self._check()
+        if self.states is None:
+            return
+        waited = time.monotonic() - self.saved >= MINUTE * self.config.checkpoint_minutes
+        if due or (waited and self._is_due(self.config.log_every)):  # then it was checked too
+            self._save()
 
     def _save(self):
-        if self.state_path is None:
-            return
-        if self.losses:
-            self._mean_loss()  # a state is kept only of a training that is well
-        save_state(
-            self.state_path,
+        """Save the state; False if the disk is full."""
+        self.saved = time.monotonic()
+        return self.states.save(
+            self.step,
             {
-                "identity": self.identity,
                 "model": self.model.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
+                "optimiser": self.update.optimiser.state_dict()["state"],
+                "tally": self.update.tally.state(),
                 "step": self.step,
                 "seconds": self._seconds(),
-                "losses": self.losses,
                 "history": [asdict(row) for row in self.history],
             },
         )
 
-    def _resume(self):
-        state = load_state(self.state_path) if self.state_path else None
-        if state is None:
+    def _stop_if_asked(self, stop):
+        """Save and stop if a signal asked any process to."""
+        number = self.group.max(stop.signal or 0)
+        if not number or self.step == self.config.steps:
             return
-        if state["identity"] != self.identity:
-            logger.warning("%s is of another training: starting anew", self.state_path)
-            return
-        self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step = state["step"]
-        self.started = time.perf_counter() - state["seconds"]
-        self.losses = [loss.to(self.device) for loss in state["losses"]]
-        self.history = [Progress(**row) for row in state["history"]]
-        logger.info("continuing at step %d of %d", self.step, self.config.steps)
+        kept = self.group.share(self._keep())  # the others wait until it is saved
+        message = f"stopped at step {self.step} of {self.config.steps}: {kept}"
+        raise Interrupted(number, message)
+
+    def _keep(self):
+        """Save the state before the end; says what is kept."""
+        if self.states is None:
+            return "nothing is kept"
+        if self._save():
+            return f"the state is in {self.states.folder}"
+        return f"{self.states.folder} keeps that of step {self.states.newest_step()}"
+
+    def _resume(self, validate):
+        """Take up the state of an interrupted training."""
+        state = self.group.share(self.states.load() if self.states is not None else None)
+        if state is not None:
+            self.model.load_state_dict(state["model"])
+            optimiser = self.update.optimiser
+            groups = optimiser.state_dict()["param_groups"]
+            optimiser.load_state_dict({"state": state["optimiser"], "param_groups": groups})
+            self.update.tally.restore(state["tally"])
+            self.step = state["step"]
+            self.started = time.monotonic() - state["seconds"]
+            self.history = [Progress(**row) for row in state["history"]]
+            self.watch.take_up(self.history)
+            logger.info("continuing at step %d of %d", self.step, self.config.steps)
+        if validate and self.group.is_first:
+            validate.rewind(self.step)
 
 
-def make_optimiser(model: torch.nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Optimiser with the authors' rule for biases: twice the rate, no decay (release of 2015)."""
-    biases = [p for name, p in model.named_parameters() if name.endswith("bias")]
-    weights = [p for name, p in model.named_parameters() if not name.endswith("bias")]
-    groups = [
-        {"params": weights, "weight_decay": config.weight_decay, "lr_factor": 1.0},
-        {"params": biases, "weight_decay": 0.0, "lr_factor": 2.0},
-    ]
-    if config.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.momentum, 0.999))
-
-
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """Rate of update number `step` (from 0): linear warm-up, then the schedule."""
-    warm_up = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    done = step / config.steps
-    if config.schedule == "cosine":
-        return config.learning_rate * warm_up * 0.5 * (1 + math.cos(math.pi * done))
-    return config.learning_rate * warm_up * (0.1 if done >= 0.7 else 1.0)
-
-
-def best_device() -> torch.device:
-    """The GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def gpu_name() -> str | None:
-    """Name of the GPU that `best_device` chooses, None on a CPU."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
-
-
-def resolve_precision(precision: str, device: torch.device | None = None) -> str:
-    """Turn "auto" into "bfloat16" where the hardware computes in it, else into "float32"."""
-    if precision != "auto":
-        return precision
-    device = device or best_device()
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = torch.ops.mkldnn._is_mkldnn_bf16_supported() and "bf16" in _cpu_flags()
-    return "bfloat16" if native else "float32"
-
-
-def autocast(precision: str, device: torch.device) -> Callable:
-    """Make the context in which a network computes in `precision`."""
-    if resolve_precision(precision, device) == "float32":
-        return nullcontext
-    return lambda: torch.autocast(device.type, torch.bfloat16)
-
-
-def _cpu_flags() -> str:
-    """Instruction sets of the CPU as Linux names them; empty elsewhere."""
-    try:
-        return Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return ""
-
-
-def progress_line(progress: Progress, steps: int) -> str:
-    """One line of a log: "step 200/700  loss 0.4120  rate 1.0e-03  6.1 tiles/s  1:22 left"."""
-    left = round((steps - progress.step) / max(progress.tiles_per_second, 1e-9))
-    return (
-        f"step {progress.step}/{steps}  loss {progress.loss:.4f}  "
-        f"rate {progress.learning_rate:.1e}  {progress.tiles_per_second:.1f} tiles/s  "
-        f"{left // 60}:{left % 60:02d} left"
-    )
-
-
-def write_history(path: Path, history: list[Progress]) -> None:
-    """Write history.csv: one row per log step, columns as in `Progress`."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(Progress.__dataclass_fields__), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in history)
-    write_atomically(path, text.getvalue().encode())
+def _joined(tiles):
+    """Tiles of one batch as the network takes them: images channels last."""
+    images, classes, weights = (torch.cat(each) for each in zip(*tiles, strict=True))
+    return images.contiguous(memory_format=torch.channels_last), classes, weights

@@ -48,6 +48,11 @@ class Dataset:
     generator: str | None = None
     seed: int | None = None
 
+    @property
+    def label_kind(self) -> str:
+        """What the labels are, ``mask`` or ``instances``."""
+        return "mask" if self.layout == "isbi2012" else "instances"
+
 
 def read_catalog(path: Path) -> dict[str, Dataset]:
     """Read the catalogue.

@@ -1,15 +1,17 @@
 """Files that appear whole or not at all, on disks that may be full."""
 
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unetcore.errors import InputError
 
 MEGABYTE = 1e6
+NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP)  # what some network file systems answer
 
 
 def check_space(path: Path, needed: int) -> None:
@@ -47,3 +49,48 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = Path(folder) / path.name
         yield temporary
         os.replace(temporary, path)
+
+
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
+    """Write a file that is there whole or not at all, also after a power cut.
+
+    The content goes to a file of another name and is forced to the disk before that file takes the
+    name, and the name before this function returns.
+
+    Parameters
+    ----------
+    path : file to be made or replaced; its folder is made where it is missing.
+    content : all of the file.
+
+    Raises
+    ------
+    OSError : the file cannot be written; it carries the file's name, and nothing is left behind.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        with suppress(OSError):  # it is gone if all went well
+            partial.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force the names in a folder to the disk, where the file system can."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_SYNC_OF_FOLDERS:
+            raise
+    finally:
+        os.close(descriptor)

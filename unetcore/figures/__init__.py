@@ -3,17 +3,24 @@
 Every figure has a module and a function of its name, which draws arrays and returns a matplotlib
 `Figure`; nothing here shows a window.
 
-Imports of the modules go one way: style | panels | colours, matches, example | error_panel | the
-figures.
+Imports of the modules go one way: style | panels | colours, curves, matches, example |
+error_panel | the figures.
 """
 
 from unetcore.figures.colours import as_instances, colour_instances
 from unetcore.figures.example import Example, first_complete, read_example
-from unetcore.figures.loss_curves import History, loss_curves, read_history
+from unetcore.figures.loss_curves import (
+    HeldOut,
+    History,
+    loss_curves,
+    read_history,
+    read_validation,
+)
 from unetcore.figures.matches import CellMatches, match_cells
 from unetcore.figures.overview import overview
 from unetcore.figures.seams import seams
 from unetcore.figures.segmentation import segmentation
+from unetcore.figures.study import study
 from unetcore.figures.style import STYLE, save
 from unetcore.figures.tile_plan import compared_plans, tile_plan
 from unetcore.figures.weight_map import weight_map
@@ -22,6 +29,7 @@ __all__ = [
     "STYLE",
     "CellMatches",
     "Example",
+    "HeldOut",
     "History",
     "as_instances",
     "colour_instances",
@@ -32,9 +40,11 @@ __all__ = [
     "overview",
     "read_example",
     "read_history",
+    "read_validation",
     "save",
     "seams",
     "segmentation",
+    "study",
     "tile_plan",
     "weight_map",
 ]

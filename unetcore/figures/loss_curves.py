@@ -1,7 +1,7 @@
-"""Figure of the losses: how the trainings of an experiment went."""
+"""Figure of the losses: how the trainings of an experiment went, and on held-out slices."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +11,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
-from scipy import ndimage
 
 from unetcore.errors import InputError
-from unetcore.figures.panels import new_figure
+from unetcore.figures.curves import smooth
+from unetcore.figures.panels import letter, new_figure
 from unetcore.figures.style import LINES, styled
+from unetcore.tables import MEASURES
 
 DASHES = ("-", "--", ":", "-.")
 UNDECIDED_LOSS = float(np.log(2))  # cross entropy of a network that gives both classes 1/2
 FEW = 4  # trainings; the noise of more would hide the curves
 DROP = 0.5  # a learning rate that falls below this part of the one before is a drop
+COLUMNS = 3  # panels of held-out values side by side
+WIDTH, TALL, LOW = 7.2, 3.6, 1.9  # inches: the figure; the panel of the losses; a row of the others
+WIDE_SPAN = 5  # errors whose largest is so many times the smallest stand on a logarithmic scale
+
+Training = tuple[str, int]  # fold and seed
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,20 @@ class History:
     learning_rate: np.ndarray
 
 
+@dataclass(frozen=True)
+class HeldOut:
+    """What was measured on held-out slices during a training, as its validation.csv tells it.
+
+    Attributes
+    ----------
+    step : (n,) weight updates done.
+    values : (n,) arrays by name: "loss" and the metrics.
+    """
+
+    step: np.ndarray
+    values: Mapping[str, np.ndarray]
+
+
 def read_history(path: Path) -> History:
     """Read a history.csv.
 
@@ -46,59 +66,156 @@ def read_history(path: Path) -> History:
     ------
     InputError : no such file, a column is missing, or there is no row.
     """
+    names, rows = _read(path)
+    if not rows:
+        raise InputError(f"{path}: no row, expected one per log step")
+    columns = ("step", "loss", "learning_rate")
+    if missing := [column for column in columns if column not in names]:
+        raise InputError(f"{path}: column {missing[0]!r} is missing")
+    return History(*(_column(rows, column) for column in columns))
+
+
+def read_validation(path: Path) -> HeldOut:
+    """Read a validation.csv; one without a row is that of a training that was not validated.
+
+    Raises
+    ------
+    InputError : no such file, or its columns are not step, seconds, loss and metrics.
+    """
+    names, rows = _read(path)
+    if names[:3] != ["step", "seconds", "loss"] or not MEASURES.keys() >= set(names[3:]):
+        raise InputError(
+            f"{path}: columns {', '.join(names)}: need step, seconds, loss and names of metrics"
+        )
+    return HeldOut(_column(rows, "step"), {name: _column(rows, name) for name in names[2:]})
+
+
+def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Names of the columns of a CSV file, and its rows."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if not rows:
-        raise InputError(f"{path}: no row, expected one per log step")
-    columns = ("step", "loss", "learning_rate")
-    if missing := [column for column in columns if column not in rows[0]]:
-        raise InputError(f"{path}: column {missing[0]!r} is missing")
-    return History(*(np.array([float(row[column]) for row in rows]) for column in columns))
+        reader = csv.DictReader(file)
+        return list(reader.fieldnames or ()), list(reader)
+
+
+def _column(rows: Iterable[Mapping[str, str]], name: str) -> np.ndarray:
+    return np.array([float(row[name]) for row in rows])
 
 
 @styled
-def loss_curves(histories: Mapping[tuple[str, int], History], title: str = "") -> Figure:
-    """Loss over the training steps, one curve per training.
+def loss_curves(
+    histories: Mapping[Training, History],
+    title: str = "",
+    validations: Mapping[Training, HeldOut] | None = None,
+) -> Figure:
+    """Loss over the training steps, one curve per training; values on held-out slices below.
 
     Parameters
     ----------
     histories : by (fold, seed). Colours tell folds apart, dashes tell seeds apart.
     title : heading of the figure.
+    validations : by (fold, seed), of the trainings that were validated; those without a row are
+        left out.
 
     Returns
     -------
     Figure: the curves are smoothed; behind them, unless they are many, stand the losses as logged.
     A dashed line marks the loss of a network that cannot decide, ln 2; a dotted one each place
-    where the learning rate drops.
+    where the learning rate drops. If there are validations, a panel for the loss and for each
+    metric follows, unsmoothed, with a dot where a training was best.
     """
-    figure = new_figure(7.2, 3.6)
-    axes = figure.subplots()
-    _draw_curves(axes, histories)
+    measured = {key: one for key, one in (validations or {}).items() if len(one.step)}
+    looks = _looks([*histories, *measured])
+    names = list(dict.fromkeys(name for one in measured.values() for name in one.values))
+    figure, axes, panels = _panels(title, len(names))
+    _draw_curves(axes, histories, looks)
     curves, _ = axes.get_legend_handles_labels()
     marks = _draw_marks(axes, histories)
     _scale(axes)
-    axes.set_title(title)
-    figure.legend(handles=curves + marks, loc="outside right upper", handlelength=2.6)
+    for panel, name in zip(panels, names, strict=True):
+        _draw_held_out(panel, name, measured, looks)
+        panel.set_xlim(axes.get_xlim())
+    if panels:
+        marks.append(Line2D([], [], color="0.4", ls="", marker="o", ms=4, label="best of a run"))
+        axes.set_title("augmented training tiles")
+        letter([axes, *panels])
+    axes.figure.legend(handles=curves + marks, loc="outside right upper", handlelength=2.6)
     return figure
 
 
-def _draw_curves(axes: Axes, histories: Mapping[tuple[str, int], History]) -> None:
+def _looks(trainings: Iterable[Training]) -> dict[Training, dict]:
+    """Colour and dashes of each training."""
+    trainings = list(dict.fromkeys(trainings))
+    folds = list(dict.fromkeys(fold for fold, _ in trainings))
+    seeds = list(dict.fromkeys(seed for _, seed in trainings))
+    return {
+        (fold, seed): {
+            "color": LINES[folds.index(fold) % len(LINES)],
+            "ls": DASHES[seeds.index(seed) % len(DASHES)],
+        }
+        for fold, seed in trainings
+    }
+
+
+def _panels(title: str, n_values: int) -> tuple[Figure, Axes, list[Axes]]:
+    """Figure, its panel for the losses, and below that one for each held-out value."""
+    if not n_values:
+        figure = new_figure(WIDTH, TALL)
+        axes = figure.subplots()
+        axes.set_title(title)
+        return figure, axes, []
+    rows = -(-n_values // COLUMNS)
+    figure = new_figure(WIDTH, TALL + rows * LOW, title)
+    upper, lower = figure.subfigures(2, 1, height_ratios=[TALL, rows * LOW])
+    axes = upper.subplots()
+    grid = lower.add_gridspec(rows, COLUMNS)
+    panels = [lower.add_subplot(grid[divmod(number, COLUMNS)]) for number in range(n_values)]
+    for panel in panels[::COLUMNS]:
+        panel.set_ylabel("held-out slices")
+    for panel in panels[-COLUMNS:]:  # the lowest of each column
+        panel.set_xlabel("step")
+    return figure, axes, panels
+
+
+def _draw_curves(
+    axes: Axes, histories: Mapping[Training, History], looks: Mapping[Training, dict]
+) -> None:
     """Smoothed losses and, of few trainings, those logged."""
-    folds = list(dict.fromkeys(fold for fold, _ in histories))
-    seeds = list(dict.fromkeys(seed for _, seed in histories))
     for (fold, seed), history in histories.items():
-        colour = LINES[folds.index(fold) % len(LINES)]
-        dashes = DASHES[seeds.index(seed) % len(DASHES)]
+        look = looks[fold, seed]
         if len(histories) <= FEW:
-            axes.plot(history.step, history.loss, color=colour, alpha=0.25, lw=0.7, label="_logged")
-        smoothed, name = _smooth(history.loss), f"fold {fold}, seed {seed}"
-        axes.plot(history.step, smoothed, color=colour, ls=dashes, lw=1.5, label=name)
+            axes.plot(
+                history.step, history.loss, color=look["color"], alpha=0.25, lw=0.7, label="_logged"
+            )
+        name = f"fold {fold}, seed {seed}"
+        axes.plot(history.step, smooth(history.loss), **look, lw=1.5, label=name)
 
 
-def _draw_marks(axes: Axes, histories: Mapping[tuple[str, int], History]) -> list[Artist]:
+def _draw_held_out(
+    axes: Axes, name: str, measured: Mapping[Training, HeldOut], looks: Mapping[Training, dict]
+) -> None:
+    """One value on held-out slices, of every training that has it."""
+    measure = MEASURES.get(name)
+    rising = measure is not None and measure.arrow == "↑"
+    best = np.nanargmax if rising else np.nanargmin
+    chosen = {key: one for key, one in measured.items() if name in one.values}
+    for key, one in chosen.items():
+        values = one.values[name]
+        axes.plot(one.step, values, **looks[key], lw=1.1, label=f"_{name}")
+        at = best(values)
+        axes.plot(
+            one.step[at], values[at], color=looks[key]["color"], marker="o", ms=4, label="_best"
+        )
+    everything = np.concatenate([one.values[name] for one in chosen.values()])
+    if not rising and everything.min() > 0 and everything.max() > WIDE_SPAN * everything.min():
+        _logarithmic(axes)
+    axes.grid(True, axis="y")
+    axes.set_title(f"{measure.title} {measure.arrow}" if measure else "loss ↓")
+
+
+def _draw_marks(axes: Axes, histories: Mapping[Training, History]) -> list[Artist]:
     """Lines where learning rates drop and at the loss of an undecided network; their legend."""
     drop, undecided = ({"color": "0.6", "lw": 1.0, "ls": dashes} for dashes in (":", "--"))
     for step in sorted({step for history in histories.values() for step in _drops(history)}):
@@ -111,22 +228,20 @@ def _draw_marks(axes: Axes, histories: Mapping[tuple[str, int], History]) -> lis
 
 
 def _scale(axes: Axes) -> None:
-    """Steps from 0 on; losses on a logarithmic scale with plain numbers."""
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-    axes.yaxis.set_minor_locator(NullLocator())
+    """Steps from 0 on; losses on a logarithmic scale."""
+    _logarithmic(axes)
     axes.grid(True, axis="y")
     axes.set(
         xlim=(0, None), xlabel="step (weight updates)", ylabel="weighted cross entropy (Eq. 1)"
     )
 
 
-def _smooth(losses: np.ndarray) -> np.ndarray:
-    """Geometric mean in a Gaussian window of about a twentieth of the values."""
-    return np.exp(
-        ndimage.gaussian_filter1d(np.log(losses), max(1, len(losses) / 40), mode="nearest")
-    )
+def _logarithmic(axes: Axes) -> None:
+    """Logarithmic scale of the values with plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _drops(history: History) -> np.ndarray:

@@ -16,13 +16,17 @@ coefficients are found once for a slice; a pixel of a tile then costs 4 x 4 of t
 with a cubic kernel that only comes near to the spline.
 
 Positions are float64, values float32. Slices on a CPU go through one compiled pass
-(`unetcore.resampling.compiled`), others through torch (`unetcore.resampling.gathered`). The two
-agree in every class whose position is not within 1e-6 px of half-way between two pixels, and in a
-normalised image, of mean 0 and standard deviation 1, to 1e-5. float32 rounds the values
-themselves: where the mean is 1000 standard deviations, they agree to 3e-4 of one.
+(`unetcore.resampling.compiled`), others, or all where numba is not installed, through torch
+(`unetcore.resampling.gathered`). The two agree in every class whose position is not within 1e-6 px
+of half-way between two pixels, and in a normalised image, of mean 0 and standard deviation 1, to
+1e-5. float32 rounds the values themselves: where the mean is 1000 standard deviations, they agree
+to 3e-4 of one.
 """
 
+import functools
+import logging
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -32,6 +36,8 @@ from unetcore.resampling import gathered
 from unetcore.resampling.splines import AFTER, BEFORE, bspline_basis, spline_coefficients
 
 __all__ = ["Slices", "bspline_basis", "cut_tile", "prepare_slices", "spline_coefficients"]
+
+logger = logging.getLogger(__name__)
 
 INT32 = np.iinfo(np.int32)
 
@@ -137,12 +143,24 @@ def cut_tile(
     """
     _check_tile(field, basis, halo)
     arrays = (slices.coefficients[index], slices.classes[index], slices.weights[index])
-    if basis.device.type != "cpu":
+    compiled = _compiled_pass() if basis.device.type == "cpu" else None
+    if compiled is None:
         return gathered.cut_tile(*arrays, field, basis, halo)
-    from unetcore.resampling import compiled  # here, because a GPU node may have no numba
-
     tile = compiled.cut_tile(*(a.numpy() for a in arrays), field, basis.numpy(), halo)
     return tuple(map(torch.from_numpy, tile))
+
+
+@functools.cache
+def _compiled_pass() -> ModuleType | None:
+    """Module of the compiled pass; None on a machine that has no numba, as a GPU node may."""
+    try:
+        from unetcore.resampling import compiled
+    except ModuleNotFoundError as error:
+        if error.name != "numba":
+            raise
+        logger.warning("numba is not installed: torch cuts the tiles, which takes a CPU longer")
+        return None
+    return compiled
 
 
 def _check_tile(field, basis, halo):

@@ -14,7 +14,7 @@ def cut_tile(coefficients, classes, weights, field, basis, halo):
     The three tensors of the slice have their margins; everything is on one device.
     """
     size, (height, width) = len(basis), classes.shape
-    numbers = torch.as_tensor(field, device=basis.device)
+    numbers = _on_device(torch.from_numpy(field), basis.device)
     row, column = basis @ numbers @ basis.T  # (size, size) each
     row, column = _reflect(row, height - BEFORE - AFTER), _reflect(column, width - BEFORE - AFTER)
     image = _weighted_sum(coefficients, row, column, _spline_weights, first=0)
@@ -23,6 +23,13 @@ def cut_tile(coefficients, classes, weights, field, basis, halo):
     nearest = classes[(row + BEFORE + 0.5).long(), (column + BEFORE + 0.5).long()].long()
     (linear,) = _weighted_sum(weights[None], row, column, _linear_weights, first=BEFORE)
     return image, nearest, linear
+
+
+def _on_device(numbers, device):
+    """Copy to a device; from pinned memory the program need not wait until a GPU has it."""
+    if device.type == "cuda":
+        numbers = numbers.pin_memory()
+    return numbers.to(device, non_blocking=True)
 
 
 def _reflect(positions, n):

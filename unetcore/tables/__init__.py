@@ -5,10 +5,11 @@ people and as HTML for the report. The readable forms have one block for every s
 numbers were measured on, so that a number from held-out training slices never stands in a column
 with one from the secret test slices of a challenge.
 
-Imports of the modules go one way: grouping, records | measurements | rows | printed, layout |
-text, page | publish. The notes stand alone.
+Imports of the modules go one way: grouping, records | changes, measurements | rows | printed,
+layout | text, page | publish. The notes stand alone.
 """
 
+from unetcore.tables.changes import describe_change
 from unetcore.tables.layout import PROVENANCE_HEADING, Block, blocks
 from unetcore.tables.measurements import (
     MEASURES,
@@ -48,6 +49,7 @@ __all__ = [
     "Row",
     "blocks",
     "cost_table",
+    "describe_change",
     "describe_provenance",
     "html_page",
     "label_notes",

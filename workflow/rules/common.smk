@@ -1,7 +1,11 @@
 """Functions that rules take their inputs and params from."""
 
-from unetcore.data.frames import read_frames
+import re
+
+from unetcore.data.frames import fold_names, read_frames
+from unetcore.errors import InputError
 from unetcore.provenance import source_digest
+from unetcore.tables import describe_change
 from unetcore.tiling import MEMORY, NetworkTraits, TilePlan
 
 OF_CELLS = ("seg", "iou")
@@ -16,17 +20,27 @@ FIGURES = [
 ]
 TORCH_ENVIRONMENT = f"../../envs/train-{config['hardware']}.yaml"
 GPUS = 1 if config["hardware"] == "gpu" else 0
+# What decides which network comes out. How a training is watched does not: a metric that changes must
+# not repeat a training of ten hours.
+TRAINING_CODE = source_digest(
+    "unetcore.train",
+    "unetcore.data.frames",
+    "unetcore.data.intensity",
+    "unetcore.data.io",
+)
 PREDICTION = "results/predictions/{experiment}/fold-{fold}/{method}"
 
 
 wildcard_constraints:
     dataset="|".join(DATASETS),
-    experiment="|".join(config["experiments"]),
+    experiment="|".join(map(re.escape, EXPERIMENTS)),
     fold=r"official|\d+",
     seed=r"\d+",
     averaging=r"|\+(rot7|d4|mirror4)",
-    method=r"best-threshold|seed-\d+/u-net(\+(rot7|d4|mirror4))?",
+    unet=r"u-net(-fast)?",
+    method=r"best-threshold|seed-\d+/u-net(-fast)?(\+(rot7|d4|mirror4))?",
     table="|".join(config["tables"]),
+    study="|".join(config["studies"]),
 
 
 def code_of(script):
@@ -53,12 +67,31 @@ def prediction_memory(wildcards):
     return 2000 + plan.memory // 10**6
 
 
+def validation_postprocessing(wildcards):
+    """Param function: how cells are cut out where a training is watched; as the rule segment does."""
+    field_of_interest = dataset_of(wildcards).field_of_interest
+    settings = EXPERIMENTS[wildcards.experiment]["postprocessing"]
+    return {**settings, "field_of_interest": field_of_interest}
+
+
+def tensorboard_folder(wildcards):
+    """Param function: where a training shows itself to TensorBoard, nothing if it need not."""
+    if not config["tensorboard"]:
+        return ""
+    return f"results/tensorboard/{wildcards.experiment}/fold-{wildcards.fold}-seed-{wildcards.seed}"
+
+
+def unet(name):
+    """Name of an experiment's network, without averaging."""
+    return method_names(EXPERIMENTS[name])[-1].partition("+")[0]
+
+
 def first_prediction(wildcards):
     """Input function: what is on record of the first prediction of an experiment's networks."""
     folder = run_folders(wildcards.experiment, "predictions")[0]
     averaging = EXPERIMENTS[wildcards.experiment]["averaging"]
     suffix = "" if "none" in averaging else f"+{averaging[0]}"
-    return f"{folder}/u-net{suffix}/prediction.json"
+    return f"{folder}/{unet(wildcards.experiment)}{suffix}/prediction.json"
 
 
 def dataset_of(wildcards):
@@ -73,7 +106,7 @@ def experiment_input(name):
 
 def label_kind(wildcards):
     """Whether the labels of the experiment's dataset are a mask or instances."""
-    return "mask" if dataset_of(wildcards).layout == "isbi2012" else "instances"
+    return dataset_of(wildcards).label_kind
 
 
 def has_cells(name):
@@ -100,8 +133,13 @@ def folds(name):
     chosen = list(settings["folds"])
     if "official" in chosen or settings["split"] == {"by": "sequence"}:
         return chosen
-    frames = checkpoints.canonical.get(dataset=settings["dataset"]).output.frames
-    labelled = any(f.labelled for f in read_frames(frames) if f.split == "test")
+    path = checkpoints.canonical.get(dataset=settings["dataset"]).output.frames
+    frames = read_frames(path)
+    try:
+        fold_names(frames, settings["split"])
+    except InputError as error:
+        refuse(f"experiments.{name}: {error}")
+    labelled = any(frame.labelled for frame in frames if frame.split == "test")
     return [*chosen, "official"] if labelled else chosen
 
 
@@ -116,10 +154,13 @@ def run_folders(name, stem):
 
 def methods(name):
     """Values of the wildcard {method} that an experiment evaluates."""
-    settings = EXPERIMENTS[name]
-    suffixes = ["" if a == "none" else f"+{a}" for a in settings["averaging"]]
-    networks = expand("seed-{seed}/u-net{suffix}", seed=settings["seeds"], suffix=suffixes)
-    return ["best-threshold", *networks]
+    names = method_names(EXPERIMENTS[name])
+    networks = [method for method in names if method != "best-threshold"]
+    seeds = EXPERIMENTS[name]["seeds"]
+    return [
+        *(method for method in names if method not in networks),
+        *(f"seed-{seed}/{method}" for seed in seeds for method in networks),
+    ]
 
 
 def experiment_metrics(name):
@@ -154,9 +195,19 @@ def histories(wildcards):
     return [f"{folder}/history.csv" for folder in run_folders(wildcards.experiment, "runs")]
 
 
+def published(kind):
+    """Published names among the tables or among the studies."""
+    return [name for name in config["publish"] if name in config[kind]]
+
+
+def validations(wildcards):
+    """Input function: validation.csv of every run of an experiment."""
+    return [f"{folder}/validation.csv" for folder in run_folders(wildcards.experiment, "runs")]
+
+
 def published_experiments():
     """Names of the experiments behind the published tables."""
-    return [name for table in config["publish"] for name in config["tables"][table]]
+    return [name for table in published("tables") for name in config["tables"][table]]
 
 
 def published_runs(wildcards):
@@ -173,7 +224,8 @@ def example_prediction(wildcards):
     """Folder of the prediction that figures show: first fold, first seed, not averaged."""
     settings = EXPERIMENTS[wildcards.experiment]
     fold, seed = settings["folds"][0], settings["seeds"][0]
-    return f"results/predictions/{wildcards.experiment}/fold-{fold}/seed-{seed}/u-net"
+    folder = f"results/predictions/{wildcards.experiment}/fold-{fold}/seed-{seed}"
+    return f"{folder}/{unet(wildcards.experiment)}"
 
 
 def table_files(table):
@@ -188,3 +240,55 @@ def figure_files(table):
         experiment=config["tables"][table],
         figure=FIGURES,
     )
+
+
+def study_experiments(name):
+    """Names of the experiments that are the variants of a study."""
+    return [f"{name}-{variant}" for variant in config["studies"][name]["variants"]]
+
+
+def study_metrics(wildcards):
+    """Input function: every metrics.json of the networks of a study, on its folds alone."""
+    return [
+        f"results/predictions/{name}/fold-{fold}/{method}/metrics.json"
+        for name in study_experiments(wildcards.study)
+        for fold in config["studies"][wildcards.study]["folds"]
+        for method in methods(name)
+        if method != "best-threshold"
+    ]
+
+
+def study_runs(name):
+    """Input function: a file of every training of a study."""
+    return lambda wildcards: expand(
+        "results/runs/{experiment}/fold-{fold}/seed-{seed}/{name}",
+        experiment=study_experiments(wildcards.study),
+        fold=config["studies"][wildcards.study]["folds"],
+        seed=config["studies"][wildcards.study]["seeds"],
+        name=name,
+    )
+
+
+def study_plan(wildcards):
+    """Param function: what a study set out to do, and what was chosen by it."""
+    name, study = wildcards.study, config["studies"][wildcards.study]
+    base = EXPERIMENTS[study["base"]]
+    sections = {section: base[section] for section in config["defaults"]}
+    changes = {}
+    for variant, experiment in zip(study["variants"], study_experiments(name), strict=True):
+        changed = {section: EXPERIMENTS[experiment][section] for section in sections}
+        changes[variant] = describe_change(sections, changed, study["base"])
+    return {
+        "name": name,
+        "title": study["title"],
+        "base": study["base"],
+        "changes": changes,
+        "unseen_folds": [fold for fold in base["folds"] if fold not in study["folds"]],
+        "chosen": study.get("chosen"),
+        "reason": study.get("reason"),
+    }
+
+
+def study_files(names):
+    """Tables, their readable twins and figures of studies."""
+    return expand("results/studies/{study}.{format}", study=names, format=["csv", "md", "svg"])

@@ -1,7 +1,8 @@
 """Reads and checks the configuration; nothing else does.
 
-Makes: `EXPERIMENTS`, the settings of every experiment with the defaults filled in, and `DATASETS`, the
-catalogue. A mistake is refused before any job starts, in one line that names the key.
+Makes: `EXPERIMENTS`, the settings of every experiment and of every variant of a study with the
+defaults filled in, and `DATASETS`, the catalogue. A mistake is refused before any job starts, in one
+line that names the key.
 """
 
 import os
@@ -19,6 +20,7 @@ from snakemake.utils import update_config
 from unetcore.data.catalog import read_catalog
 from unetcore.errors import InputError
 from unetcore.geometry import check_output_tile
+from unetcore.recipes import FAST
 from unetcore.script import BAD_INPUT
 
 HERE = Path(workflow.current_basedir)
@@ -53,15 +55,34 @@ def check_config():
         refuse(describe_violation(error))
 
 
-def check_experiment_names():
-    """Refuse tables and claims about experiments that are not there."""
+def check_name(name, known, complaint):
+    """Refuse the name of a thing that is not there."""
+    if name not in known:
+        refuse(f"{complaint} {name!r}, {did_you_mean(name, list(known))}")
+
+
+def check_names():
+    """Refuse names of experiments, studies and tables that are not there."""
     named = [name for names in config["tables"].values() for name in names]
     for claim in config["claims"]["comparisons"]:
         named += [claim["experiment"], claim["against_experiment"]]
-    known = list(config["experiments"])
     for name in named:
-        if name not in known:
-            refuse(f"unknown experiment {name!r}, {did_you_mean(name, known)}")
+        check_name(name, EXPERIMENTS, "unknown experiment")
+    for name in config["run_studies"]:
+        check_name(name, config["studies"], "run_studies: unknown study")
+    for name in config["publish"]:
+        check_name(name, config["tables"] | config["studies"], "publish: unknown table or study")
+
+
+def method_names(settings):
+    """Methods that an experiment evaluates.
+
+    The threshold knows no recipe: it stands beside the paper's, so that it is counted once.
+    """
+    paper = settings["recipe"] == "paper"
+    unet = "u-net" if paper else "u-net-fast"
+    suffixes = ["" if a == "none" else f"+{a}" for a in settings["averaging"]]
+    return [*(["best-threshold"] if paper else []), *(unet + suffix for suffix in suffixes)]
 
 
 def check_claims():
@@ -70,8 +91,7 @@ def check_claims():
         for side in ("", "against_"):
             name, method = claim[f"{side}experiment"], claim[f"{side}method"]
             settings = EXPERIMENTS[name]
-            averaging = method.partition("+")[2] or "none"
-            if method != "best-threshold" and averaging not in settings["averaging"]:
+            if method not in method_names(settings):
                 refuse(f"claim {claim['claim']!r}: experiment {name!r} has no {method}")
             if claim["metric"] not in settings["evaluation"]["metrics"]:
                 refuse(f"claim {claim['claim']!r}: {name!r} does not measure {claim['metric']}")
@@ -85,24 +105,57 @@ def read_datasets():
         refuse(str(error))
 
 
-def experiment(name):
-    """Settings of an experiment: the defaults, and what it overrides."""
+def variant_overrides(name):
+    """What each variant of a study overrides: its base's settings with the change laid over."""
+    study = config["studies"][name]
+    check_name(study["base"], config["experiments"], f"studies.{name}.base: unknown experiment")
+    if "chosen" in study:
+        check_name(study["chosen"], study["variants"], f"studies.{name}.chosen: unknown variant")
+    own = {key: study[key] for key in ("folds", "seeds", "averaging")}
+    for variant, change in study["variants"].items():
+        override = deepcopy(config["experiments"][study["base"]]) | own
+        override["title"] = f"{study['title']}: {variant}"
+        update_config(override, change)
+        yield variant, override
+
+
+def experiments():
+    """Settings of all experiments and of all variants of studies; no name may stand for two."""
+    found = {
+        name: experiment(f"experiments.{name}", override)
+        for name, override in config["experiments"].items()
+    }
+    for study in config["studies"]:
+        if study in config["tables"]:
+            refuse(f"studies.{study}: a table has this name")
+        for variant, override in variant_overrides(study):
+            name, where = f"{study}-{variant}", f"studies.{study}.variants.{variant}"
+            if name in found:
+                refuse(f"{where}: there is another experiment {name!r}")
+            found[name] = experiment(where, override)
+    return found
+
+
+def experiment(where, override):
+    """Settings of an experiment: its recipe's, and what it overrides at a place of the config."""
     settings = deepcopy(config["defaults"])
-    update_config(settings, config["experiments"][name])
-    dataset = settings["dataset"]
+    dataset = override["dataset"]
     if dataset not in DATASETS:
         known = list(DATASETS)
-        refuse(f"experiments.{name}: unknown dataset {dataset!r}, {did_you_mean(dataset, known)}")
+        refuse(f"{where}: unknown dataset {dataset!r}, {did_you_mean(dataset, known)}")
+    if override.get("recipe", settings["recipe"]) == "fast":
+        update_config(settings, FAST.sections(DATASETS[dataset].label_kind))
+    update_config(settings, override)
     try:
         for tile in (settings["training"]["output_tile"], settings["prediction"]["tile"]):
             if tile is not None:
                 check_output_tile(tile, settings["network"]["depth"])
     except InputError as error:
-        refuse(f"experiments.{name}: {error}")
+        refuse(f"{where}: {error}")
     blocks = settings["split"].get("blocks")
     for fold in settings["folds"]:
         if blocks and fold != "official" and int(fold) >= blocks:
-            refuse(f"experiments.{name}: fold {fold!r} of {blocks} blocks, counted from 0")
+            refuse(f"{where}: fold {fold!r} of {blocks} blocks, counted from 0")
     return settings
 
 
@@ -115,6 +168,6 @@ check_config()
 DATASETS = read_datasets()
 GENERATED = [name for name, dataset in DATASETS.items() if dataset.generator]
 DOWNLOADED = [name for name, dataset in DATASETS.items() if not dataset.generator]
-check_experiment_names()
-EXPERIMENTS = {name: experiment(name) for name in config["experiments"]}
+EXPERIMENTS = experiments()
+check_names()
 check_claims()

@@ -7,8 +7,9 @@ results block of the README. Pictures that show images of a challenge are never 
 
 PUBLISHED = published_experiments()
 PUBLISHED_TABLES = expand(
-    "{table}.{format}", table=[*config["publish"], "claims"], format=["csv", "md"]
+    "{table}.{format}", table=[*published("tables"), "claims"], format=["csv", "md"]
 )
+PUBLISHED_STUDIES = study_files(published("studies"))
 PUBLISHED_FIGURES = [
     *expand("{experiment}/loss_curves.svg", experiment=PUBLISHED),
     *expand(
@@ -59,6 +60,7 @@ rule figure_loss_curves:
     """Loss over the steps of every training of an experiment."""
     input:
         histories=histories,
+        validations=validations,
     output:
         figure=report(
             "results/figures/{experiment}/loss_curves.svg",
@@ -244,11 +246,13 @@ rule publish:
     input:
         tables=expand("results/tables/{table}", table=PUBLISHED_TABLES),
         figures=expand("results/figures/{figure}", figure=PUBLISHED_FIGURES),
+        studies=PUBLISHED_STUDIES,
         runs=published_runs,
         metrics=published_metrics,
     output:
         published_tables=expand("docs/results/{table}", table=PUBLISHED_TABLES),
         published_figures=expand("docs/results/{figure}", figure=PUBLISHED_FIGURES),
+        published_studies=[f"docs/{path}" for path in PUBLISHED_STUDIES],
         provenance="docs/results/provenance.csv",
         scores="docs/results/scores.csv",
     log:

@@ -8,12 +8,12 @@ rule predict:
         frames=experiment_input("frames.csv"),
         model="results/runs/{experiment}/fold-{fold}/seed-{seed}/model.safetensors",
     output:
-        probability="results/predictions/{experiment}/fold-{fold}/seed-{seed}/u-net{averaging}/probability.tif",
-        provenance="results/predictions/{experiment}/fold-{fold}/seed-{seed}/u-net{averaging}/prediction.json",
+        probability="results/predictions/{experiment}/fold-{fold}/seed-{seed}/{unet}{averaging}/probability.tif",
+        provenance="results/predictions/{experiment}/fold-{fold}/seed-{seed}/{unet}{averaging}/prediction.json",
     log:
-        "logs/predict/{experiment}/fold-{fold}/seed-{seed}/u-net{averaging}.log",
+        "logs/predict/{experiment}/fold-{fold}/seed-{seed}/{unet}{averaging}.log",
     benchmark:
-        "logs/benchmarks/predict/{experiment}/fold-{fold}/seed-{seed}/u-net{averaging}.tsv"
+        "logs/benchmarks/predict/{experiment}/fold-{fold}/seed-{seed}/{unet}{averaging}.tsv"
     conda:
         TORCH_ENVIRONMENT
     threads: 1
@@ -25,6 +25,7 @@ rule predict:
         fold="{fold}",
         averaging=lambda wildcards: wildcards.averaging.lstrip("+") or "none",
         prediction=setting("prediction"),
+        device=config["hardware"],
         code=code_of("predict"),
     script:
         "../scripts/predict.py"
@@ -49,6 +50,7 @@ rule seams:
         gpu=GPUS,
     params:
         tile=lambda wildcards: EXPERIMENTS[wildcards.experiment]["training"]["output_tile"],
+        device=config["hardware"],
         code=code_of("seams"),
     script:
         "../scripts/seams.py"

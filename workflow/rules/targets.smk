@@ -1,7 +1,7 @@
 """Named targets: what a user asks for beside `all`, which is the demo.
 
 `table1`, `table2`, `figures` make the paper's tables and figures, `claims` puts its claims to the
-test, `paper` makes all four.
+test, `paper` makes all four. `studies` shows how settings were chosen that the paper leaves open.
 """
 
 
@@ -12,6 +12,7 @@ localrules:
     figures,
     claims,
     paper,
+    studies,
 
 
 rule demo:
@@ -53,3 +54,9 @@ rule paper:
         rules.table2.input,
         rules.figures.input,
         rules.claims.input,
+
+
+rule studies:
+    """Searches for settings that the paper leaves open."""
+    input:
+        study_files(config["run_studies"]),

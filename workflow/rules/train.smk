@@ -5,31 +5,39 @@ rule train:
     """Train the network on all labelled frames outside the fold (paper Sec. 3)."""
     input:
         images=experiment_input("images.tif"),
+        labels=experiment_input("labels.tif"),
         frames=experiment_input("frames.csv"),
         classes="results/targets/{experiment}/classes.tif",
         weights="results/targets/{experiment}/weights.tif",
     output:
         model="results/runs/{experiment}/fold-{fold}/seed-{seed}/model.safetensors",
         history="results/runs/{experiment}/fold-{fold}/seed-{seed}/history.csv",
+        validation="results/runs/{experiment}/fold-{fold}/seed-{seed}/validation.csv",
         provenance="results/runs/{experiment}/fold-{fold}/seed-{seed}/run.json",
     log:
         "logs/train/{experiment}/fold-{fold}/seed-{seed}.log",
     benchmark:
         "logs/benchmarks/train/{experiment}/fold-{fold}/seed-{seed}.tsv"
+    retries: 3  # a time limit or a lost machine; the training goes on from its last state
     conda:
         TORCH_ENVIRONMENT
-    threads: 1
+    threads: config["processes"]
     resources:
-        mem_mb=4000,
-        gpu=GPUS,
+        mem_mb=lambda wildcards: 4000 * config["processes"],
+        gpu=GPUS * config["processes"],
     params:
-        state="results/state/{experiment}/fold-{fold}/seed-{seed}.pt",
+        state="results/state/{experiment}/fold-{fold}/seed-{seed}",
+        board=tensorboard_folder,
         split=setting("split"),
         fold="{fold}",
         seed=lambda wildcards: int(wildcards.seed),
         network=setting("network"),
         augmentation=setting("augmentation"),
         training=setting("training"),
-        code=code_of("train"),
+        metrics=lambda wildcards: EXPERIMENTS[wildcards.experiment]["evaluation"]["metrics"],
+        postprocessing=validation_postprocessing,
+        device=config["hardware"],
+        processes=config["processes"],
+        code=TRAINING_CODE,
     script:
         "../scripts/train.py"

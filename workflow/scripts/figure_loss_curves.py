@@ -3,19 +3,20 @@
 import logging
 from pathlib import Path
 
-from unetcore.figures import loss_curves, read_history, save
+from unetcore.figures import loss_curves, read_history, read_validation, save
 from unetcore.script import run
 from unetcore.tables import training_of
 
 logger = logging.getLogger(__name__)
 
 
-def main(histories: list[Path], figure: Path, *, title: str) -> None:
-    curves = {}
-    for path in histories:
-        _, fold, seed = training_of(path)
-        curves[fold, seed] = read_history(path)
-    save(loss_curves(curves, title), figure)
+def main(histories: list[Path], validations: list[Path], figure: Path, *, title: str) -> None:
+    curves, measured = {}, {}
+    for history, validation in zip(histories, validations, strict=True):
+        _, fold, seed = training_of(history)
+        curves[fold, seed] = read_history(history)
+        measured[fold, seed] = read_validation(validation)
+    save(loss_curves(curves, title, measured), figure)
     logger.info("%s: %d trainings", figure, len(curves))
 
 

@@ -12,11 +12,11 @@ from unetcore.checkpoint import load_model
 from unetcore.data.frames import read_frames, split_frames
 from unetcore.data.intensity import normalise
 from unetcore.data.io import read_images, to_unit_range, write_stack
+from unetcore.devices import gpu_name, resolve_precision
 from unetcore.memory import keep_freed_memory
 from unetcore.predict import Predictor, predict_probability
 from unetcore.provenance import hardware
 from unetcore.script import run
-from unetcore.train import gpu_name, resolve_precision
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ def main(
     fold: str,
     averaging: str,
     prediction: dict,
+    device: str,
     code: str = "",
     threads: int = 1,
 ) -> None:
@@ -39,7 +40,7 @@ def main(
     keep_freed_memory()
     network, description = load_model(model)
     budget = prediction["memory_mb"] and prediction["memory_mb"] * 1_000_000
-    predictor = Predictor(network, prediction["precision"], budget)
+    predictor = Predictor(network, prediction["precision"], budget, device)
     _, tested = split_frames(read_frames(frames), split, fold)
     grey = to_unit_range(read_images(images)[[frame.index for frame in tested]], images)
     slices = normalise(grey, description["training"]["normalisation"])
@@ -54,8 +55,8 @@ def main(
     write_stack(probability, np.stack(maps))
     record = {
         "prediction_code": code,
-        "prediction_precision": resolve_precision(prediction["precision"]),
-        "prediction_hardware": hardware(gpu_name()),
+        "prediction_precision": resolve_precision(prediction["precision"], predictor.device),
+        "prediction_hardware": hardware(gpu_name(predictor.device)),
         "plan": {"tile": plan.tile, "crops": plan.crops, "batch": plan.batch, "cost": plan.cost},
         "seconds_per_frame": round((time.perf_counter() - started) / len(tested), 2),
     }

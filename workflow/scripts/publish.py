@@ -21,17 +21,19 @@ logger = logging.getLogger(__name__)
 def main(
     tables: list[Path],
     figures: list[Path],
+    studies: list[Path],
     runs: list[Path],
     metrics: list[Path],
     published_tables: list[Path],
     published_figures: list[Path],
+    published_studies: list[Path],
     provenance: Path,
     scores: Path,
     *,
     readme: Path,
 ) -> None:
-    copies = [*published_tables, *published_figures]
-    for source, copy in zip([*tables, *figures], copies, strict=True):
+    copies = [*published_tables, *published_figures, *published_studies]
+    for source, copy in zip([*tables, *figures, *studies], copies, strict=True):
         shutil.copyfile(source, copy)
     trainings = read_trainings(runs)
     write_trainings(provenance, trainings)

@@ -17,14 +17,16 @@ from unetcore.tiling import several_tiles
 logger = logging.getLogger(__name__)
 
 
-def main(images: Path, model: Path, probability: Path, *, tile: int, threads: int = 1) -> None:
+def main(
+    images: Path, model: Path, probability: Path, *, tile: int, device: str, threads: int = 1
+) -> None:
     torch.set_num_threads(threads)
     keep_freed_memory()
     network, description = load_model(model)
     grey = to_unit_range(read_images(images)[:1], images)
     (image,) = normalise(grey, description["training"]["normalisation"])
     tile = several_tiles(image.shape, tile, network.depth)
-    whole, *tiled = predict_three_ways(image, Predictor(network), tile)
+    whole, *tiled = predict_three_ways(image, Predictor(network, device=device), tile)
     write_stack(probability, np.stack([whole, *tiled]))
     seamless, naive = (float(np.abs(way - whole).max()) for way in tiled)
     logger.info("tiles of %d px: largest difference %.1g, naively %.1g", tile, seamless, naive)

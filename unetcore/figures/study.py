@@ -1,0 +1,226 @@
+"""Figure of a study: how the variants of an experiment learn, and what they reach."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, NullLocator
+
+from unetcore.figures.curves import smooth
+from unetcore.figures.loss_curves import UNDECIDED_LOSS, HeldOut, History
+from unetcore.figures.panels import legend_below, letter, new_figure
+from unetcore.figures.style import LINES, styled
+from unetcore.tables import MEASURES
+
+MARKERS = ("o", "s", "^", "D")  # by method
+ASIDE = 0.24  # between two methods of a category, whose neighbours are 1 away
+WATCHED = ("rand_error", "seg")  # what tells whether cells are parted
+SHORT_NAMES = 12  # characters of all category names together that fit below a panel unturned
+TALL, WIDE, NARROW = 2.5, 3.6, 2.2  # inches: a row, the panel of the losses, one of a metric
+
+
+@styled
+def study(
+    curves: Mapping[str, Sequence[History]],
+    scores: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
+    title: str = "",
+    *,
+    chosen: str | None = None,
+    held_out: Mapping[str, Sequence[HeldOut]] | None = None,
+) -> Figure:
+    """Loss over the steps by variant, and every metric by variant.
+
+    Parameters
+    ----------
+    curves : histories by variant, one per training.
+    scores : values by metric, method and variant, one per fold and seed.
+    title : heading of the figure.
+    chosen : variant that the recipe took; it is marked.
+    held_out : what was measured on held-out slices during training, by variant, one per training.
+        The course of the Rand error, or of SEG, gets a panel where it is there.
+
+    Returns
+    -------
+    Figure: left the smoothed losses and, where there is one, the course of a metric on held-out
+    slices; right a panel per metric with a point per fold and seed. Where all variants are
+    positive numbers, they stand on a logarithmic axis with a line through the means; categories
+    have a dash at each mean.
+    """
+    variants = list(curves)
+    colours = _colours(variants)
+    watched = _watched(held_out or {})
+    figure, left, right = _panels(title, n_left=2 if watched else 1, n_right=len(scores))
+    _draw_losses(left[0], curves, colours, chosen)
+    if watched:
+        _draw_courses(left[1], held_out, colours, watched)
+    for axes, (metric, by_method) in zip(right, scores.items(), strict=True):
+        _draw_scores(axes, by_method, colours, chosen)
+        axes.set_title(f"{MEASURES[metric].title} {MEASURES[metric].arrow}")
+    methods = list(dict.fromkeys(method for by_method in scores.values() for method in by_method))
+    letter([*left, *right])
+    legend_below(figure, _legend(colours, methods, chosen))
+    return figure
+
+
+def positions(variants: Sequence[str]) -> tuple[list[float], bool]:
+    """Places of variants on an axis, and whether these are the numbers that the names are.
+
+    Examples
+    --------
+    >>> positions(["0.001", "0.01"])
+    ([0.001, 0.01], True)
+    >>> positions(["none", "0.01"])
+    ([0.0, 1.0], False)
+    """
+    try:
+        numbers = [float(variant) for variant in variants]
+    except ValueError:
+        numbers = []
+    if numbers and all(number > 0 and math.isfinite(number) for number in numbers):
+        return numbers, True
+    return [float(place) for place in range(len(variants))], False
+
+
+def _colours(variants: Sequence[str]) -> dict[str, object]:
+    """Colour of each variant: along a scale for numbers, far apart for categories."""
+    places, numeric = positions(variants)
+    if not numeric:
+        return {variant: LINES[k % len(LINES)] for k, variant in enumerate(variants)}
+    scale, ordered = matplotlib.colormaps["viridis"], sorted(places)
+    span = max(1, len(ordered) - 1)
+    # The bright end is too pale for a line.
+    return {
+        variant: scale(0.88 * ordered.index(place) / span)
+        for variant, place in zip(variants, places, strict=True)
+    }
+
+
+def _panels(title: str, n_left: int, n_right: int) -> tuple[Figure, list[Axes], list[Axes]]:
+    """Figure with panels over each other at the left and a grid of panels right of them."""
+    rows = max(n_left, 1 if n_right <= 3 else 2)
+    columns = max(1, -(-n_right // rows))
+    figure = new_figure(WIDE + NARROW * columns, TALL * rows + 0.7, title)
+    grid = GridSpec(rows, 1 + columns, figure, width_ratios=[WIDE, *[NARROW] * columns])
+    cells = [grid[:, 0]] if n_left == 1 else [grid[row, 0] for row in range(n_left)]
+    left = [figure.add_subplot(cell) for cell in cells]
+    places = [(row, 1 + column) for row in range(rows) for column in range(columns)]
+    return figure, left, [figure.add_subplot(grid[place]) for place in places[:n_right]]
+
+
+def _draw_losses(
+    axes: Axes,
+    curves: Mapping[str, Sequence[History]],
+    colours: Mapping[str, object],
+    chosen: str | None,
+) -> None:
+    """Smoothed losses, one line per training."""
+    for variant, histories in curves.items():
+        for history in histories:
+            width = 2.2 if variant == chosen else 1.2
+            axes.plot(
+                history.step, smooth(history.loss), color=colours[variant], lw=width, gid=variant
+            )
+    axes.axhline(UNDECIDED_LOSS, color="0.6", lw=1.0, ls="--", gid="undecided")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.grid(True, axis="y")
+    axes.set(xlim=(0, None), xlabel="step (weight updates)")
+    axes.set_title("training loss (Eq. 1)")
+
+
+def _watched(held_out: Mapping[str, Sequence[HeldOut]]) -> str | None:
+    """Measure of topology that any training was watched by, None for none."""
+    watched = [one for trainings in held_out.values() for one in trainings if len(one.step)]
+    return next((m for m in WATCHED if any(m in one.values for one in watched)), None)
+
+
+def _draw_courses(
+    axes: Axes,
+    held_out: Mapping[str, Sequence[HeldOut]],
+    colours: Mapping[str, object],
+    metric: str,
+) -> None:
+    """Course of a metric on held-out slices, one line per training."""
+    for variant, trainings in held_out.items():
+        for one in trainings:
+            if metric in one.values:
+                look = {"color": colours[variant], "lw": 1.2, "ms": 4, "gid": variant}
+                axes.plot(one.step, one.values[metric], ".-", **look)
+    axes.grid(True, axis="y")
+    axes.set(xlim=(0, None), xlabel="step (weight updates)")
+    axes.set_title(f"{MEASURES[metric].title} on held-out slices {MEASURES[metric].arrow}")
+
+
+def _draw_scores(
+    axes: Axes,
+    by_method: Mapping[str, Mapping[str, Sequence[float]]],
+    colours: Mapping[str, object],
+    chosen: str | None,
+) -> None:
+    """Points of all trainings over their variants, and the means."""
+    variants = list(colours)
+    places, numeric = positions(variants)
+    if chosen is not None:
+        axes.axvline(places[variants.index(chosen)], color="0.9", lw=9, zorder=0, gid="chosen")
+    for k, (method, values) in enumerate(by_method.items()):
+        # Categories have room for methods beside each other.
+        shift = 0 if numeric else ASIDE * (k - (len(by_method) - 1) / 2)
+        place_of = {v: place + shift for v, place in zip(variants, places, strict=True)}
+        shown = sorted((v for v in variants if values.get(v)), key=place_of.get)
+        for variant in shown:
+            across, marker = [place_of[variant]] * len(values[variant]), MARKERS[k % len(MARKERS)]
+            axes.plot(across, values[variant], marker, color=colours[variant], ms=5, gid=variant)
+        means = [statistics.fmean(values[variant]) for variant in shown]
+        how = {"ls": "-"} if numeric else {"ls": "", "marker": "_", "ms": 14 / len(by_method)}
+        where = [place_of[variant] for variant in shown]
+        axes.plot(where, means, color="0.45", lw=1.0, zorder=1, gid=f"mean {method}", **how)
+    axes.grid(True, axis="y")
+    axes.locator_params(axis="y", nbins=5)
+    _mark_variants(axes, variants, places, numeric)
+
+
+def _mark_variants(
+    axes: Axes, variants: Sequence[str], places: Sequence[float], numeric: bool
+) -> None:
+    """Names of the variants below a panel, turned where they are long."""
+    if numeric:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.set_xlim(-0.5, len(variants) - 0.5)
+    axes.xaxis.set_major_locator(FixedLocator(list(places)))
+    turned = sum(map(len, variants)) > SHORT_NAMES
+    how = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if turned else {}
+    axes.set_xticks(list(places), list(variants), fontsize=7.5, **how)
+
+
+def _legend(
+    colours: Mapping[str, object], methods: Sequence[str], chosen: str | None
+) -> list[Artist]:
+    """Variants by colour, methods by marker where there are several."""
+    entries = [
+        Line2D(
+            [],
+            [],
+            color=colour,
+            lw=2.2 if variant == chosen else 1.4,
+            marker="o",
+            ms=5,
+            label=f"{variant} (chosen)" if variant == chosen else variant,
+        )
+        for variant, colour in colours.items()
+    ]
+    if len(methods) > 1:
+        entries += [
+            Line2D([], [], color="0.4", ls="", marker=MARKERS[k % len(MARKERS)], ms=5, label=method)
+            for k, method in enumerate(methods)
+        ]
+    return [*entries, Line2D([], [], color="0.6", lw=1.0, ls="--", label="undecided network, ln 2")]

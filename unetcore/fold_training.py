@@ -1,0 +1,144 @@
+"""Training on the frames outside a fold: from the files of a dataset to those of a model."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unetcore.board import Board
+from unetcore.data.frames import Frame, read_frames, split_frames
+from unetcore.data.intensity import normalise
+from unetcore.data.io import read_images, read_labels, to_unit_range
+from unetcore.devices import choose_device
+from unetcore.distributed import own_processes
+from unetcore.history import progress_line
+from unetcore.memory import keep_freed_memory
+from unetcore.produce import Products, Settings, produce_model
+from unetcore.train import TrainingData
+from unetcore.validation import Validation
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Files of a dataset in its canonical form, see ARCHITECTURE.md.
+
+    Attributes
+    ----------
+    images, labels, frames : images.tif, labels.tif, frames.csv.
+    classes, weights : what a network is taught, of the same pages.
+    """
+
+    images: Path
+    labels: Path
+    frames: Path
+    classes: Path
+    weights: Path
+
+
+@dataclass(frozen=True)
+class Held:
+    """How the labelled test frames of the fold are watched.
+
+    Attributes
+    ----------
+    metrics : names, see `unetcore.evaluate`.
+    postprocessing : arguments of `unetcore.instances.instances`, for metrics of cells.
+    """
+
+    metrics: Sequence[str]
+    postprocessing: Mapping
+
+
+def train_fold(
+    dataset: Dataset,
+    settings: Settings,
+    products: Products,
+    *,
+    name: str,
+    states: Path,
+    board: Path | None,
+    split: Mapping,
+    fold: str,
+    held: Held,
+) -> None:
+    """Train one network on the labelled frames outside a fold, and write what comes of it.
+
+    Parameters
+    ----------
+    dataset, settings, products : what is read, how it is trained, what is written.
+    name : of the training, in the log.
+    states : folder of the states of the unfinished training.
+    board : folder for TensorBoard, None for none.
+    split, fold : see `unetcore.data.frames.split_frames`.
+    held : how the fold's labelled test frames are watched.
+
+    Raises
+    ------
+    InputError, FloatingPointError, Interrupted : see `unetcore.train.train`.
+    """
+    own = own_processes()
+    choose_device(settings.device, own.local_rank)  # if there is no GPU, say so before any work
+    keep_freed_memory()
+    training = settings.training
+    chosen, tested = split_frames(read_frames(dataset.frames), split, fold)
+    data = TrainingData(*_read(dataset, chosen, training.normalisation))
+    watched = [frame for frame in tested if frame.labelled]
+    facts = {"training_frames": [frame.id for frame in chosen]}
+    with ExitStack() as stack:
+        shown = stack.enter_context(Board(board)) if board and own.is_first else None
+        validation = None
+        if training.validate_every and watched and own.is_first:
+            path = states.with_name(f"{states.name}.validation.csv")
+            validation = _validation(dataset, watched, training, held, path, shown)
+            facts["validation_frames"] = [frame.id for frame in watched]
+
+        def report(row):
+            logger.info("%s: %s", name, progress_line(row, training.steps, training.batch))
+            if shown is not None:
+                shown.add_progress(row)
+
+        logger.info("%s: %d training frames", name, len(chosen))
+        produce_model(
+            data,
+            settings,
+            products,
+            states=states,
+            take_over=True,
+            report=report,
+            validation=validation,
+            facts=facts,
+        )
+    if validation is not None:
+        path.unlink(missing_ok=True)
+
+
+def _read(dataset: Dataset, frames: Sequence[Frame], normalisation: str) -> tuple[np.ndarray, ...]:
+    """Normalised images, classes and weights of some frames."""
+    index = [frame.index for frame in frames]
+    grey = to_unit_range(read_images(dataset.images)[index], dataset.images)
+    return (
+        normalise(grey, normalisation),
+        read_labels(dataset.classes)[index],
+        read_images(dataset.weights)[index],
+    )
+
+
+def _validation(dataset, frames, training, held, path, board):
+    images, classes, weights = _read(dataset, frames, training.normalisation)
+    return Validation(
+        images,
+        read_labels(dataset.labels)[[frame.index for frame in frames]],
+        classes,
+        weights,
+        metrics=held.metrics,
+        postprocessing=held.postprocessing,
+        path=path,
+        precision=training.precision,
+        board=board,
+        complete=[not frame.partial for frame in frames],
+    )

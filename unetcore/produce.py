@@ -1,0 +1,121 @@
+"""A training and the files it leaves: what the workflow and the command line have in common."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from unetcore.augment import AugmentConfig
+from unetcore.checkpoint import save_model
+from unetcore.data.files import write_atomically
+from unetcore.devices import choose_device, gpu_name, resolve_precision
+from unetcore.distributed import own_processes
+from unetcore.history import Progress, write_history
+from unetcore.provenance import hardware
+from unetcore.settings import NetworkConfig, TrainConfig
+from unetcore.states import States
+from unetcore.train import TrainingData, train
+from unetcore.validation import Validation
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides which network comes out, but the images; see `unetcore.train.train`."""
+
+    network: NetworkConfig
+    augmentation: AugmentConfig
+    training: TrainConfig
+    seed: int
+    code: str
+    device: str
+
+    def describe(self) -> dict:
+        """Settings, machine and versions, as plain values for run.json and the model file."""
+        place = choose_device(self.device, own_processes().local_rank)
+        return {
+            "code": self.code,
+            "seed": self.seed,
+            **asdict(self.network),
+            "steps": self.training.steps,
+            "precision": resolve_precision(self.training.precision, place),
+            "hardware": hardware(gpu_name(place)),
+            "threads": torch.get_num_threads(),
+            "processes": own_processes().size,
+            "torch": torch.__version__,
+            "training": asdict(self.training),
+            "augmentation": asdict(self.augmentation),
+        }
+
+
+@dataclass(frozen=True)
+class Products:
+    """Files that a training writes when it is complete.
+
+    Attributes
+    ----------
+    model : weights and what a user must know of them.
+    history : loss, rate and speed at every log step.
+    validation : scores on held-out images; no rows where none were looked at.
+    provenance : settings, code, hardware and time.
+    """
+
+    model: Path
+    history: Path
+    validation: Path
+    provenance: Path
+
+
+def produce_model(
+    data: TrainingData,
+    settings: Settings,
+    products: Products,
+    *,
+    states: Path,
+    take_over: bool,
+    report: Callable[[Progress], None],
+    validation: Validation | None = None,
+    facts: Mapping | None = None,
+) -> list[Progress]:
+    """Train a network, or continue, and write what comes of it.
+
+    Parameters
+    ----------
+    data, settings : what is trained, and how.
+    products : written when the training is complete, the model last but one, by the first process.
+    states, take_over, report : see `unetcore.train.train`.
+    validation : looks at held-out images during the training.
+    facts : more that a user of the model must know, as plain values.
+
+    Returns
+    -------
+    history, one row per log step.
+
+    Raises
+    ------
+    InputError, FloatingPointError, Interrupted : see `unetcore.train.train`.
+    """
+    network, rows = train(
+        data,
+        **vars(settings),
+        states=states,
+        take_over=take_over,
+        report=report,
+        validate=validation,
+    )
+    if not own_processes().is_first:
+        return rows
+    description = {**settings.describe(), **(facts or {})}
+    if validation is None:
+        write_atomically(products.validation, b"step,seconds,loss\n")
+    else:
+        validation.report()
+        validation.save(products.validation)
+        description["validation"] = validation.summary()
+    write_history(products.history, rows)
+    save_model(products.model, network, description)  # nothing of the clock: equal bytes
+    record = description | {"train_seconds": round(rows[-1].seconds)}
+    write_atomically(products.provenance, json.dumps(record, indent=1).encode())
+    States(states, {}).clear()
+    return rows

@@ -1,0 +1,63 @@
+"""Studies: one-factor experiments, by which settings that the paper leaves open are chosen.
+
+Needs: the metrics and histories of the variants of a study; each variant is an ordinary experiment.
+Makes: `results/studies/{study}.csv`, its readable twin, and a figure.
+"""
+
+
+rule study_table:
+    """One row per number of a study: what each variant changes, and what it reaches."""
+    input:
+        metrics=study_metrics,
+        histories=study_runs("history.csv"),
+    output:
+        table=report(
+            "results/studies/{study}.csv",
+            caption="../report/study.rst",
+            category="4 Studies",
+            labels={"study": "{study}", "form": "one row per number (CSV)"},
+        ),
+        markdown="results/studies/{study}.md",
+    log:
+        "logs/study_table/{study}.log",
+    benchmark:
+        "logs/benchmarks/study_table/{study}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        plan=study_plan,
+        code=code_of("study_table"),
+    script:
+        "../scripts/study_table.py"
+
+
+rule figure_study:
+    """Losses of a study's variants, and every metric by variant."""
+    input:
+        metrics=study_metrics,
+        histories=study_runs("history.csv"),
+        validations=study_runs("validation.csv"),
+    output:
+        figure=report(
+            "results/studies/{study}.svg",
+            caption="../report/study.rst",
+            category="4 Studies",
+            labels={"study": "{study}", "form": "figure"},
+        ),
+    log:
+        "logs/figure_study/{study}.log",
+    benchmark:
+        "logs/benchmarks/figure_study/{study}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+    params:
+        plan=study_plan,
+        code=code_of("figure_study"),
+    script:
+        "../scripts/figure_study.py"
