@@ -10,7 +10,7 @@ BENCH := $(VENV)-bench
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: demo test bench format lint lock clean help
+.PHONY: demo test bench bench-quality format lint lock clean help
 
 demo: $(INSTALLED)  ## Run the pipeline on generated images, to tables, figures and report
 	$(BIN)/snakemake --cores all
@@ -22,6 +22,9 @@ test: lint  ## Check style, then run every test that this machine can run
 
 bench: $(BENCH)/installed  ## Measure against peers, into results/bench/*.csv and docs/benchmarks.md
 	$(BENCH)/bin/python -m benchmarks
+
+bench-quality: $(BENCH)/installed  ## Train `fast` and MONAI for equal CPU time, into docs/quality.md
+	$(BENCH)/bin/python -m benchmarks.quality
 
 format: $(INSTALLED)  ## Rewrite Python and Snakemake files in the house format
 	$(BIN)/ruff format .
@@ -51,7 +54,7 @@ clean:  ## Remove the environment and caches; results stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## List the targets
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 # The lock constrains everything but torch, which pyproject.toml pins: there a machine with a
 # CPU build of its own takes that one.

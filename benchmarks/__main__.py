@@ -10,12 +10,22 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import augmentation, memory, metrics, network, tiling, weights, workflow
+from benchmarks import (
+    augmentation,
+    determinism,
+    memory,
+    metrics,
+    network,
+    tiling,
+    training,
+    weights,
+    workflow,
+)
 from benchmarks.goals import read_goals, verdict, without_row
 from benchmarks.network import precisions
 from benchmarks.page import cells, write_csv, write_page
+from unetcore.devices import choose_device, gpu_name
 from unetcore.provenance import hardware
-from unetcore.train import gpu_name
 
 COMPARISONS = {
     function.__name__: function
@@ -28,9 +38,11 @@ COMPARISONS = {
         tiling.seams,
         augmentation.elastic,
         augmentation.training_step,
+        training.training_speed,
         network.forward,
         network.prediction,
         memory.freed_memory,
+        determinism.determinism,
         workflow.dry_run,
     )
 }
@@ -74,7 +86,7 @@ def machine() -> dict[str, str]:
     """Where and when the numbers were taken."""
     return {
         "date": datetime.date.today().isoformat(),
-        "hardware": hardware(gpu_name()),
+        "hardware": hardware(gpu_name(choose_device())),
         "threads of torch": str(torch.get_num_threads()),
         "Python": platform.python_version(),
         "libraries": ", ".join(f"{name} {_version(name)}" for name in LIBRARIES),

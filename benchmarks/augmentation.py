@@ -9,13 +9,15 @@ from benchmarks.network import INPUT, PAPERS_TILE
 from benchmarks.timing import Row, compare, medians, smaller_is_better
 from unetcore import geometry
 from unetcore.augment import AugmentConfig, TileAugmenter, TileDraw
-from unetcore.train import NetworkConfig, TrainConfig, TrainingData, train
+from unetcore.settings import NetworkConfig, TrainConfig
+from unetcore.train import TrainingData, train
 
 GRID = 3
 DISPLACEMENT_STD = 10  # px
 STEPS = 12
 
 AUGMENTATION = AugmentConfig(
+    shift=True,
     rotation=180,
     mirror=True,
     displacement_std=DISPLACEMENT_STD,
@@ -87,21 +89,32 @@ def step_seconds(data: TrainingData) -> float:
     """Median time of a training step at width 16."""
     _, history = train(
         data,
-        network=NetworkConfig("figure1", width=16, depth=geometry.DEPTH, dropout=0.5),
+        network=NetworkConfig(
+            "figure1", width=16, depth=geometry.DEPTH, dropout=0.5, normalised=False
+        ),
         augmentation=AUGMENTATION,
         training=TrainConfig(
             steps=STEPS,
+            batch=1,
+            accumulate=1,
             output_tile=PAPERS_TILE,
             normalisation="slice",
+            initial_weights="he",
             optimiser="sgd",
             learning_rate=1e-3,
             momentum=0.99,
             weight_decay=0.0,
             schedule="step",
             warmup_steps=STEPS,
+            reduction="weighted-mean",
+            dice=0,
+            clip=None,
             precision="auto",
+            deterministic=True,
             log_every=1,
             checkpoint_every=STEPS,
+            checkpoint_minutes=60,
+            validate_every=0,
         ),
         seed=0,
     )

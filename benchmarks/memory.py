@@ -10,10 +10,10 @@ from benchmarks import peers
 from benchmarks.augmentation import step_seconds, training_data
 from benchmarks.network import FULL_WIDTH, PAPERS_TILE, new_network, noise
 from benchmarks.timing import MILLISECONDS, Row, smaller_is_better
+from unetcore.devices import choose_device
 from unetcore.memory import keep_freed_memory
 from unetcore.predict import Predictor
 from unetcore.tiling import predict_tiled
-from unetcore.train import best_device
 
 ROUNDS = 5
 
@@ -82,7 +82,7 @@ def _prediction():
 
 
 def _papers_prediction():
-    plain = peers.PlainNetwork(new_network(FULL_WIDTH), best_device())
+    plain = peers.PlainNetwork(new_network(FULL_WIDTH), choose_device())
     image = noise(512, 512)
     return lambda: _seconds(lambda: predict_tiled(image, plain, PAPERS_TILE))
 

@@ -9,10 +9,10 @@ from torch.nn import functional
 from benchmarks import peers
 from benchmarks.timing import Row, compare, larger_is_better, medians, smaller_is_better
 from unetcore import geometry
+from unetcore.devices import autocast, choose_device, resolve_precision
 from unetcore.model import UNet, initialise
 from unetcore.predict import Predictor
 from unetcore.tiling import predict_tiled
-from unetcore.train import autocast, best_device, resolve_precision
 
 FULL_WIDTH = 64
 WIDTHS = (16, FULL_WIDTH)
@@ -27,7 +27,7 @@ def forward() -> list[Row]:
     rows = []
     network = new_network(FULL_WIDTH)
     tile = noise(1, 1, INPUT, INPUT)
-    plain = peers.PlainNetwork(copy.deepcopy(network), best_device())
+    plain = peers.PlainNetwork(copy.deepcopy(network), choose_device())
     for precision in precisions():
         ours = Predictor(copy.deepcopy(network), precision)
         rows += compare(
@@ -44,7 +44,7 @@ def _rate(precision: str, ours: Predictor, tile: np.ndarray) -> Row:
     """Operations per second of the forward pass against those of one large convolution."""
     channels, side = CONVOLUTION
     image, kernel = (
-        torch.as_tensor(noise(*shape), device=best_device()).contiguous(
+        torch.as_tensor(noise(*shape), device=choose_device()).contiguous(
             memory_format=torch.channels_last
         )
         for shape in ((1, channels, side, side), (channels, channels, 3, 3))
@@ -52,7 +52,7 @@ def _rate(precision: str, ours: Predictor, tile: np.ndarray) -> Row:
 
     @torch.inference_mode()
     def convolve():
-        with autocast(precision, best_device())():
+        with autocast(precision, choose_device())():
             functional.conv2d(image, kernel).sum().item()  # a GPU is waited for
 
     seconds = medians([lambda: ours(tile), convolve], repeats=7)
@@ -87,8 +87,8 @@ def _predictions(width: int, precision: str) -> list[Row]:
     image = noise(512, 512)
     network = new_network(width)
     ours = Predictor(copy.deepcopy(network), precision)
-    plain = peers.PlainNetwork(network, best_device())
-    monai = peers.MonaiPrediction(width, best_device(), autocast(precision, best_device()))
+    plain = peers.PlainNetwork(network, choose_device())
+    monai = peers.MonaiPrediction(width, choose_device(), autocast(precision, choose_device()))
     rows = compare(
         f"prediction, 512 image, width {width}, {precision}",
         lambda: predict_tiled(image, ours),
@@ -120,7 +120,7 @@ def new_network(width: int) -> UNet:
 
 def precisions() -> list[str]:
     """Float32, and bfloat16 where the hardware computes in it."""
-    return sorted({"float32", resolve_precision("auto")}, reverse=True)
+    return sorted({"float32", resolve_precision("auto", choose_device())}, reverse=True)
 
 
 def noise(*shape: int) -> np.ndarray:

@@ -1,0 +1,314 @@
+"""The contract of docs/determinism.md: what changes no byte, and how the rest is measured."""
+
+import hashlib
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training_cases import (
+    AUGMENTATION,
+    FAST,
+    NETWORK,
+    PAPER,
+    changed,
+    new_network,
+    random_arrays,
+    weights_of,
+)
+
+from benchmarks import determinism as bench
+from benchmarks.determinism import Difference, Sizes, Way
+from unetcore.checkpoint import save_model
+from unetcore.errors import InputError, Interrupted
+from unetcore.predict import Predictor, predict_probability
+from unetcore.settings import OF_THE_WATCH
+from unetcore.train import TrainingData, _environment, _Training, train
+
+ROOT = Path(__file__).resolve().parents[1]
+KINDS = {
+    "sgd": PAPER,
+    "adamw": FAST,
+    "adamw, two parts": changed(FAST, batch=2, accumulate=2),
+}
+
+
+class Looks:
+    """Stands in the place of a validation, and does something after each step."""
+
+    def __init__(self, act):
+        self.act = act
+
+    def __call__(self, network, step):
+        self.act(network, step)
+
+    def rewind(self, step):
+        pass
+
+
+def digest(training=PAPER, **rest):
+    """SHA-256 of the tensors that a training makes, with their names and types."""
+    given = {"network": NETWORK, "augmentation": AUGMENTATION, "seed": 0, "device": "cpu"}
+    network, _ = train(TrainingData(*random_arrays()), training=training, **given | rest)
+    return digest_of(network)
+
+
+def digest_of(network):
+    found = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.numpy().tobytes())
+    return found.hexdigest()
+
+
+@pytest.fixture(params=KINDS)
+def training(request):
+    return KINDS[request.param]
+
+
+def draw(network, step):
+    """What a careless look at the network draws from every generator."""
+    random.random()
+    np.random.random()  # noqa: NPY002
+    torch.rand(step)
+
+
+def seed_all(seed):
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.manual_seed(seed)
+
+
+def change_last_digit(network):
+    """Take the next float for one weight."""
+    with torch.no_grad():
+        weight = next(network.parameters()).view(-1)[:1]
+        weight.copy_(torch.nextafter(weight, weight + 1))
+
+
+def test_digest_sees_the_last_digit_of_one_weight():
+    network = new_network()
+    before = digest_of(network)
+    assert digest_of(new_network()) == before
+    change_last_digit(network)
+    assert digest_of(network) != before
+
+
+def test_same_training_again(training):
+    assert digest(training) == digest(training)
+    assert digest(training) != digest(training, seed=1)
+
+
+def test_resumed_after_any_step(training, tmp_path):
+    expected = digest(training)
+    watched = changed(training, validate_every=1)
+    for stop in range(1, training.steps):
+
+        def ask(network, step, stop=stop):
+            if step == stop:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        folder = tmp_path / str(stop)
+        with pytest.raises(Interrupted, match=f"stopped at step {stop} of"):
+            digest(watched, states=folder, validate=Looks(ask))
+        assert digest(watched, states=folder) == expected
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"log_every": 1},
+        {"log_every": 7},
+        {"checkpoint_every": 1},
+        {"checkpoint_minutes": 1e-9},
+        {"validate_every": 1},
+        {"validate_every": 4, "log_every": 3, "checkpoint_every": 2},
+    ],
+)
+def test_how_it_is_watched_and_kept(training, tmp_path, changes):
+    watched = changed(training, **changes)
+    assert digest(watched, states=tmp_path, validate=Looks(draw)) == digest(training)
+    assert set(changes) <= set(OF_THE_WATCH)
+
+
+def test_global_seeds_of_the_caller(training):
+    found = set()
+    for seed in (1, 2):
+        seed_all(seed)
+        found.add(digest(training))
+    assert len(found) == 1
+
+
+PROGRAM = """
+import sys
+import torch
+sys.path[:0] = sys.argv[1:]
+torch.set_num_threads(1)
+from test_determinism import KINDS, digest
+print(*map(digest, KINDS.values()))
+"""
+
+
+def test_two_processes_at_once_with_other_hashes():
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(ROOT), str(ROOT / "tests")],
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in (1, 2)
+    ]
+    expected = [digest(training) for training in KINDS.values()]
+    assert [process.communicate(timeout=600)[0].split() for process in started] == 2 * [expected]
+
+
+def test_a_look_that_changes_the_last_digit_of_a_weight_would_be_noticed(training):
+    def act(network, step):
+        if step == 5:
+            change_last_digit(network)
+
+    watched = changed(training, validate_every=1)
+    assert digest(watched, validate=Looks(act)) != digest(training)
+
+
+def tile_of_the_global_generator(self, step, number):
+    return self.augmenter(np.random.default_rng(random.getrandbits(32))), step
+
+
+def drop_out_of_the_global_generator(self, step, number):
+    return self.augmenter(np.random.default_rng(step)), random.getrandbits(32)
+
+
+@pytest.mark.parametrize("wrong", [tile_of_the_global_generator, drop_out_of_the_global_generator])
+def test_a_step_that_draws_from_a_global_generator_would_be_noticed(monkeypatch, wrong):
+    monkeypatch.setattr(_Training, "_tile", wrong)
+    found = []
+    for seed in (1, 1, 2):
+        seed_all(seed)
+        found.append(digest())
+    assert found[0] == found[1] != found[2]
+    seed_all(1)
+    watched = changed(PAPER, validate_every=1)
+    assert digest(watched, validate=Looks(draw)) != found[0]
+
+
+def test_the_contract_names_its_tests_and_settings():
+    text = bench.PAGE.read_text("utf-8")
+    cited = re.findall(r"`(test_\w+\.py)`:\s+`(test_\w+)`", text)
+    assert len(cited) >= 8
+    for file, name in cited:
+        assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text("utf-8"), name
+    for name in (*OF_THE_WATCH, *_environment(torch.device("cpu"))):
+        assert f"`{name}`" in text, name
+
+
+SGD = next(iter(bench.OPTIMISERS))
+TINY = Sizes(steps=(1, 2, 4), interrupted_after=2, width=2, depth=1, output_tile=20, side=96)
+
+
+@pytest.mark.slow
+def test_measured_in_processes_of_their_own():
+    ways = (
+        Way(bench.REFERENCE),
+        *(way for way in bench.ON_CPU if way.name in bench.MUST_AGREE),
+        Way("torch", compiled=False),
+        Way("AVX2", variables=bench.AVX2),
+        Way(bench.OTHER_SEED, seed=1),
+    )
+    again, resumed, by_torch, avx2, seed = bench.measure(ways, bench.OPTIMISERS[SGD], TINY)[0]
+    for each in (again, resumed):
+        assert each.same_bytes == (True, True, True)
+        assert each.weights == (0, 0, 0)
+        assert (each.probability, each.flipped, each.prediction) == (0, 0, 0)
+    assert by_torch.prediction == seed.prediction == 0  # the network and its use are the same
+    assert max(by_torch.weights + avx2.weights) < 1e-4
+    assert not any(by_torch.same_bytes)
+    assert min(seed.weights) > 0.1
+
+
+def found(probability, weight, file, prediction):
+    """What came of a training, after steps 1 and 2; the first is as good as the other's."""
+    weights = [np.float32([1, 2]), np.float32([1, weight])]
+    return bench._Found([b"1", file], weights, np.float32(probability), np.float32(prediction))
+
+
+def test_difference_by_hand():
+    one = found([0.25, 0.5, 0.75, 1], 2, b"a", [0.5, 0.5])
+    other = found([0.375, 0.375, 0.5, 1], 2.25, b"b", [0.5, 0.75])
+    expected = Difference("b", (0, 0.25), (True, False), 0.25, 0.25, 0.25)
+    assert bench._difference("b", one, other) == expected
+    assert bench._difference("a", one, one) == Difference("a", (0, 0), (True, True), 0, 0, 0)
+
+
+def test_what_a_process_left(tmp_path):
+    for step in TINY.steps:
+        save_model(tmp_path / f"{step}.safetensors", new_network(step), {})
+    np.save(tmp_path / "prediction.npy", np.ones(3))
+    image = np.zeros((30, 30), np.float32)
+    left = bench._found(tmp_path, TINY, image)
+    for step, file, row in zip(TINY.steps, left.files, left.weights, strict=True):
+        assert file == (tmp_path / f"{step}.safetensors").read_bytes()
+        np.testing.assert_array_equal(row, weights_of(new_network(step)))
+    np.testing.assert_array_equal(left.prediction, np.ones(3))
+    expected = predict_probability(image, Predictor(new_network(4).eval(), device="cpu"))
+    np.testing.assert_array_equal(left.probability, expected)
+
+
+DIFFERENCES = [
+    Difference(bench.RESUMED, (0, 0), (True, False), 0, 0, 0),
+    Difference("b", (1e-9, 0.25), (False, False), 0.5, 0.125, 1e-7),
+    Difference(bench.OTHER_SEED, (0.5, 0.5), (False, False), 1, 0.25, 0),
+]
+
+
+def test_table_by_hand():
+    lines = bench.table(DIFFERENCES, Sizes(steps=(1, 20))).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0][1:3] == ["weights, step 1", "weights, step 20"]
+    # Weights that differ in the sign of a zero only are not the same bytes.
+    assert cells[2][1:] == ["identical", "0.0e+00", "identical", "none", "identical"]
+    assert cells[3][1:] == ["1.0e-09", "2.5e-01", "5.0e-01", "12.50%", "1.0e-07"]
+
+
+def test_rows_by_hand():
+    resumed, b = bench._shares("sgd", DIFFERENCES)
+    assert (resumed.ours, resumed.peer) == (0, 25)
+    assert (b.ours, b.peer, b.ratio) == (12.5, 25, 2)
+    assert bench._promise("sgd", DIFFERENCES).ours == 1  # of the two models of the resumed one
+
+
+@pytest.mark.parametrize("ways", [bench.ON_CPU, bench.ON_GPU])
+def test_every_way_is_measured_against_the_first_and_the_last_is_another_seed(ways):
+    names = [way.name for way in ways]
+    assert len(set(names)) == len(names)
+    assert (names[0], names[-1]) == (bench.REFERENCE, bench.OTHER_SEED)
+    assert set(bench.MUST_AGREE) < set(names)
+    assert all(way.against in names[:k] for k, way in enumerate(ways) if k)
+
+
+def test_page_keeps_what_stands_beside_the_marks():
+    text = "A\n<!-- x: begin -->\nold\n<!-- x: end -->\nB"
+    assert bench.put_between(text, "x", "new") == text.replace("old", "\nnew\n")
+    for wrong in (
+        "",
+        text + text,
+        text.replace("begin", "end"),
+        "<!-- x: end --><!-- x: begin -->",
+    ):
+        with pytest.raises(
+            InputError, match=r"determinism\.md: expected <!-- x: begin --> and then"
+        ):
+            bench.put_between(wrong, "x", "new")
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_the_page_has_a_place_for_the_numbers_of_each_device(device):
+    text = bench.PAGE.read_text("utf-8")
+    assert bench.put_between(text, f"measured on a {device}", "new") != text
