@@ -327,7 +327,9 @@ def test_interrupted_by_signals_and_started_again_by_other_means(tmp_path):
         own = children(program.process.pid)
         program.process.send_signal(number)
         code, out, error = program.end()
+        deadline = time.monotonic() + 120
         while not all(ended(pid) for pid in own):  # they save and follow a launcher that was killed
+            assert time.monotonic() < deadline, f"{own} outlived their launcher"
             time.sleep(0.05)
         if by == "launch" and number == signal.SIGTERM:
             assert code == 2

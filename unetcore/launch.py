@@ -2,6 +2,7 @@
 
 import logging
 import logging.handlers
+import os
 import pickle
 import signal
 import threading
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 TIME_TO_SAVE = 300  # seconds from a signal to SIGKILL
+POLL = 1  # seconds between two looks at the launching process
 NO_BUGS = (InputError, FloatingPointError, Interrupted)  # what they say is enough
 
 
@@ -143,7 +145,8 @@ def _run(call: _Call, n: int):
 
 def _work(call: _Call):
     """Do the part of one launched process."""
-    own = own_processes()
+    own, done = own_processes(), threading.Event()
+    threading.Thread(target=_end_with, args=(os.getppid(), done), daemon=True).start()
     torch.set_num_threads(call.threads)
     if own.is_first:
         speaker = _Speaker(call.wire)
@@ -160,7 +163,21 @@ def _work(call: _Call):
     except Exception as error:
         _keep_error(error, call.folder, own)
         raise SystemExit(1) from None
+    finally:
+        done.set()
     return result if own.is_first else None
+
+
+def _end_with(launcher: int, done: threading.Event) -> None:
+    """End this process when the one that launched it has gone, and the work is saved or done.
+
+    Torch asks it to stop by SIGINT then. But a process whose work is done waits for the other to
+    read what came of it, for ever.
+    """
+    while os.getppid() == launcher:
+        time.sleep(POLL)
+    done.wait(TIME_TO_SAVE)
+    os._exit(1)
 
 
 def _ignore(*args) -> None:
