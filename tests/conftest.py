@@ -1,6 +1,7 @@
 """What every test shares: one thread for torch, a logger as it was before."""
 
 import logging
+import signal
 import sys
 
 import pytest
@@ -32,3 +33,11 @@ def package_logging():
     package = logging.getLogger("unetcore")
     package.handlers.clear()
     package.setLevel(logging.NOTSET)
+
+
+@pytest.fixture
+def interrupts():
+    """Ctrl-C as on a terminal: in a job in the background the signal is ignored, and stays so."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)

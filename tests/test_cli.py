@@ -327,6 +327,7 @@ def test_same_command_continues_an_interrupted_training(data, tmp_path, small_re
         np.testing.assert_array_equal(values, weights[1][name])
 
 
+@pytest.mark.usefixtures("interrupts")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_the_last_step_and_says_so(
     data, tmp_path, small_recipe, monkeypatch, number, code

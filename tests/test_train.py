@@ -167,6 +167,7 @@ def test_training_interrupted_twice_counts_all_its_time(tmp_path):
     assert [row.step for row in history] == [2, 4, 6, 8, 10]
 
 
+@pytest.mark.usefixtures("interrupts")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_saves_the_step_just_made_and_says_where(tmp_path, number):
     training = changed(PAPER, log_every=1, checkpoint_every=1000)

@@ -93,7 +93,7 @@ def training_memory(step: TrainingStep) -> int:
 
     Returns
     -------
-    int, an estimate: from 200 MB on it was 8 % below to 15 % above what processes on a CPU took.
+    int, an estimate: from 200 MB on it was 11 % below to 15 % above what processes on a CPU took.
     Kernels of a GPU may take more. Training slices are not counted, nor are the copies of gradients
     by which several processes exchange them.
 
