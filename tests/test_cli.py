@@ -11,6 +11,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import tifffile
+import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
@@ -595,3 +596,21 @@ def test_export_writes_a_zip(run, tmp_path):
     result = unet("export", run, "-o", tmp_path / "network.zip")
     assert result.exit_code == 0
     assert (tmp_path / "network.zip").read_bytes()[:2] == b"PK"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+@pytest.mark.parametrize("words", [("train", "no.tif", "no.tif"), ("predict", "no-run", "no.tif")])
+def test_a_gpu_that_is_not_there_is_said_before_any_work(words, tmp_path):
+    result = unet(*words, "-o", tmp_path / "out", "--device", "gpu")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: a GPU is asked for and none is there")
+
+
+def test_a_loss_that_is_not_finite_is_one_line(data, tmp_path, small_recipe, monkeypatch):
+    def fail(*given):
+        raise FloatingPointError("loss nan at step 3")
+
+    monkeypatch.setattr("unetcore.update.Update.__call__", fail)
+    result = unet(*train_words(data, tmp_path / "run"))
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == "error: loss nan at step 3"

@@ -107,17 +107,17 @@ def test_same_training_again(training):
 
 def test_resumed_after_any_step(training, tmp_path):
     expected = digest(training)
-    watched = changed(training, validate_every=1)
+    told = changed(training, log_every=1)
     for stop in range(1, training.steps):
 
-        def ask(network, step, stop=stop):
-            if step == stop:
+        def ask(row, stop=stop):
+            if row.step == stop:
                 os.kill(os.getpid(), signal.SIGTERM)
 
         folder = tmp_path / str(stop)
         with pytest.raises(Interrupted, match=f"stopped at step {stop} of"):
-            digest(watched, states=folder, validate=Looks(ask))
-        assert digest(watched, states=folder) == expected
+            digest(told, states=folder, report=ask)
+        assert digest(told, states=folder) == expected
 
 
 @pytest.mark.parametrize(

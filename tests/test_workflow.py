@@ -197,6 +197,11 @@ def test_published_studies_are_copied_as_table_readable_twin_and_figure(workflow
             {"run_studies": ["emrate"]},
             "run_studies: unknown study 'emrate', did you mean 'em-rate'?",
         ),
+        (
+            {"processes": 2},
+            "experiments.demo: batch of 1 tiles on 2 process(es) in 1 part(s) each: need a "
+            "multiple of 2",
+        ),
         ({"publish": ["demos"]}, "publish: unknown table or study 'demos', did you mean 'demo'?"),
     ],
 )

@@ -24,6 +24,7 @@ from unetcore.data.annotated import (
     read_grey,
     read_stack,
 )
+from unetcore.data.files import FULL_DISK
 from unetcore.data.io import (
     check_pair,
     read_images,
@@ -49,9 +50,9 @@ USERS_OS_ERRORS = (  # of outputs that cannot be written
     errno.EEXIST,
     errno.EISDIR,
     errno.ENOENT,
-    errno.ENOSPC,
     errno.ENOTDIR,
     errno.EROFS,
+    *FULL_DISK,
 )
 
 LabelKind = Literal["mask", "instances"]
@@ -68,7 +69,13 @@ class _OneLinePerProblem(TyperGroup):
     def invoke(self, ctx):
         try:
             return super().invoke(ctx)
-        except (typer.BadParameter, InputError, OSError, ExceptionGroup) as error:
+        except (
+            typer.BadParameter,
+            InputError,
+            FloatingPointError,  # a loss of NaN is the settings' or the data's
+            OSError,
+            ExceptionGroup,
+        ) as error:
             lines = _problems(error)
             if not lines:
                 raise
@@ -89,6 +96,8 @@ def _problems(error: Exception) -> list[str]:
         known = error.errno in USERS_OS_ERRORS
         file = error.filename2 or error.filename or "output"  # the second of two is the target
         return [f"{file}: {error.strerror.lower()}"] if known else []
+    if isinstance(error, FloatingPointError):
+        return [str(error)]
     errors = error.exceptions if isinstance(error, ExceptionGroup) else [error]
     return [str(e) for e in errors] if all(isinstance(e, InputError) for e in errors) else []
 
@@ -238,9 +247,11 @@ def train(
     paper's takes hours. RUN_DIR gets `model.safetensors`, `history.csv` and `run.json`. The same
     command again continues a training that was interrupted.
     """
+    from unetcore.devices import choose_device
+    from unetcore.geometry import largest_tile_for
     from unetcore.runs import Run
-    from unetcore.training_memory import largest_tile_for
 
+    choose_device(device)  # if there is no GPU, say so before any work
     annotated = _read_and_show(images, labels, labels_are, ignore_label)
     recipe = FAST.changed(
         steps=steps,
@@ -305,10 +316,12 @@ def predict(
     Any image size will do: tiles are seamless and context is mirrored at the border.
     """
     from unetcore.data.intensity import normalise
+    from unetcore.devices import choose_device
     from unetcore.instances import instances
     from unetcore.predict import Predictor, predict_probability
     from unetcore.runs import RunFolder
 
+    choose_device(device)  # if there is no GPU, say so before any work
     keep_freed_memory()
     network, description = RunFolder(run_dir).load()
     slices = normalise(read_grey(image), description["training"]["normalisation"])
@@ -497,15 +510,8 @@ def _read_and_show(images, labels, labels_are, ignore_label) -> AnnotatedImages:
 def _train(run, steps: int) -> None:
     """Train with an announcement, progress and a farewell."""
     keep_freed_memory()
-    done = run.folder.steps_done()
-    seconds = run.seconds_per_step()
-    width = run.settings.network.width
-    left = duration(seconds * (steps - done))
-    start = f"the {steps - done:,} left of {steps:,}" if done else f"{steps:,}"
-    typer.echo(f"\nRecipe {FAST.name}, width {width}: {start} steps take about {left} here.")
     try:
-        with progress(steps, done, run.settings.training.batch) as report:
-            history = run.train(report)
+        history = _announced(run, steps)
     except Interrupted as stop:
         typer.echo(f"{stop}. The same command continues.", err=True)
         raise typer.Exit(stop.exit_code) from None
@@ -518,6 +524,18 @@ def _train(run, steps: int) -> None:
         raise typer.Exit(INTERRUPTED) from None
     last = history[-1]
     typer.echo(f"{run.folder.model}: loss {last.loss:.4f} after {duration(last.seconds)}")
+
+
+def _announced(run, steps: int):
+    """Train, after a few steps that tell how long it will take."""
+    done = run.folder.steps_done()
+    seconds = run.seconds_per_step()
+    width = run.settings.network.width
+    left = duration(seconds * (steps - done))
+    start = f"the {steps - done:,} left of {steps:,}" if done else f"{steps:,}"
+    typer.echo(f"\nRecipe {FAST.name}, width {width}: {start} steps take about {left} here.")
+    with progress(steps, done, run.settings.training.batch) as report:
+        return run.train(report)
 
 
 def main() -> None:

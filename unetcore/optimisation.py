@@ -27,7 +27,7 @@ def make_optimiser(model: torch.nn.Module, config: TrainConfig) -> torch.optim.O
         group["lr"] = torch.tensor(rate, device=weights[0].device) if on_gpu else rate
     if config.optimiser == "sgd":
         return torch.optim.SGD(groups, momentum=config.momentum, fused=True)
-    betas = (config.momentum, SECOND_DECAY)
+    betas = (float(config.momentum), SECOND_DECAY)
     return torch.optim.AdamW(groups, betas=betas, fused=True, capturable=on_gpu)
 
 

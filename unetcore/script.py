@@ -1,6 +1,5 @@
 """Call a script's ``main`` from Snakemake's ``script:`` directive or from a shell."""
 
-import errno
 import inspect
 import logging
 import sys
@@ -9,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import is_dataclass
 from pathlib import Path
 
+from unetcore.data.files import FULL_DISK
 from unetcore.errors import InputError, Interrupted
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def run(main: Callable, smk=None, argv: list[str] | None = None):
         logger.error("%s", error)
         sys.exit(BAD_INPUT)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in FULL_DISK:
             _stop_at_bug()
         logger.error("%s: no space left on the disk", error.filename or "output")
         sys.exit(BAD_INPUT)

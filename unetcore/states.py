@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import torch
 
-from unetcore.data.files import MEGABYTE, write_atomically
+from unetcore.data.files import FULL_DISK, MEGABYTE, write_atomically
 from unetcore.errors import InputError
 from unetcore.locks import FolderLock
 
@@ -24,7 +24,6 @@ logger = logging.getLogger(__name__)
 FORMAT = b"unetcore-state-1 "
 HEADER_BYTES = len(FORMAT) + hashlib.sha256().digest_size * 2 + len(b"\n")
 KEPT = 2
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NAMED_DIFFERENCES = 5
 ABSENT = object()
 
@@ -141,7 +140,7 @@ class States:
         try:
             write_atomically(path, packed)
         except OSError as error:
-            if error.errno not in NO_SPACE:
+            if error.errno not in FULL_DISK:
                 raise
             free = shutil.disk_usage(self.folder).free / MEGABYTE
             logger.warning(

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -108,7 +109,10 @@ class Validate(Protocol):
     """Looks at held-out slices now and then; see `unetcore.validation.Validation`."""
 
     def __call__(self, network: UNet, step: int) -> object:
-        """Judge the network after so many updates, and leave everything as it was."""
+        """Judge the network after so many updates, and leave everything as it was.
+
+        A resumed training asks again about the step that it goes on from.
+        """
 
     def rewind(self, step: int) -> None:
         """Forget what was seen after so many updates: they will be made again."""
@@ -215,6 +219,7 @@ def _environment(device: torch.device) -> dict:
         "torch": torch.__version__,
         "device": gpu_name(device) or torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
+        "tiles cut by": "numba" if device.type == "cpu" and find_spec("numba") else "torch",
     }
 
 
@@ -249,6 +254,8 @@ class _Training:
     def run(self, stop, report, validate):
         self._resume(validate)
         watched = self.group.share(validate is not None)
+        if self.step:
+            self._look_if_due(watched, validate)  # the run before may have stopped before it
         while self.step < self.config.steps:
             self._advance()
             if self._is_due(self.config.log_every):
@@ -256,10 +263,10 @@ class _Training:
                 if self.group.is_first:
                     self.watch(row)
                     report(row)
-            if watched and self._is_due(self.config.validate_every):
-                self._pause(lambda: self.group.on_first(lambda: self._look(validate)))
-            self._save_if_due()
+            self._save_if_due()  # before the look, which may take minutes
             self._stop_if_asked(stop)
+            self._look_if_due(watched, validate)
+        self.update.single = None  # a cycle that would keep the memory of a captured graph
         return self.model.cpu().eval(), self.history
 
     def _is_due(self, every):
@@ -292,12 +299,18 @@ class _Training:
         """Seconds of training so far, earlier runs included."""
         return time.monotonic() - self.started
 
+    def _look_if_due(self, watched, validate):
+        """Judge the network on held-out slices, in the first process, while the others wait."""
+        if watched and self._is_due(self.config.validate_every):
+            self._pause(lambda: self.group.on_first(lambda: self._look(validate)))
+
     def _look(self, validate):
         """Judge the network; what comes of it stays in this process."""
         validate(self.model, self.step)
 
     def _pause(self, function):
         """Call a function whose time is not that of the training."""
+        self.update.tally.failed.item()  # waits for a GPU, whose time until here counts
         paused = time.monotonic()
         function()
         self.started += time.monotonic() - paused

@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from unetcore.data.files import write_atomically
+from unetcore.data.files import FULL_DISK, write_atomically
 from unetcore.errors import InputError
-from unetcore.states import NO_SPACE
 
 try:
     from unetcore.evaluate import OF_CELLS, evaluate
@@ -252,7 +251,7 @@ class Validation:
         try:
             self.save(self._path)
         except OSError as error:
-            if error.errno not in NO_SPACE:
+            if error.errno not in FULL_DISK:
                 raise
             logger.warning("%s: not written, no space left on the disk", self._path)
 

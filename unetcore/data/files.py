@@ -11,6 +11,7 @@ from pathlib import Path
 from unetcore.errors import InputError
 
 MEGABYTE = 1e6
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the largest file
 NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP)  # what some network file systems answer
 
 

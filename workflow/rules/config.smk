@@ -152,6 +152,13 @@ def experiment(where, override):
                 check_output_tile(tile, settings["network"]["depth"])
     except InputError as error:
         refuse(f"{where}: {error}")
+    training = settings["training"]
+    shares = config["processes"] * training["accumulate"]
+    if training["batch"] % shares:
+        refuse(
+            f"{where}: batch of {training['batch']} tiles on {config['processes']} process(es) in "
+            f"{training['accumulate']} part(s) each: need a multiple of {shares}"
+        )
     blocks = settings["split"].get("blocks")
     for fold in settings["folds"]:
         if blocks and fold != "official" and int(fold) >= blocks:
