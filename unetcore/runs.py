@@ -131,7 +131,7 @@ class Run:
             "training_images": list(self.data.images.shape),
             "held_out": held_out,
             "images_and_labels": self.data.checksum(),
-            "weight_map": dict(recipe.weight_map),
+            "weight_map": dict(recipe.weight_map_of(annotated.kind)),
         }
         self._check_folder()
 
