@@ -1,31 +1,19 @@
 """Elastic deformation (paper 3.1), alone and in the loop of a training."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from benchmarks import peers
-from benchmarks.network import INPUT, PAPERS_TILE
+from benchmarks.network import INPUT
+from benchmarks.settings import AUGMENTATION, NETWORK, TRAINING
 from benchmarks.timing import Row, compare, medians, smaller_is_better
 from unetcore import geometry
-from unetcore.augment import AugmentConfig, TileAugmenter, TileDraw
-from unetcore.settings import NetworkConfig, TrainConfig
+from unetcore.augment import TileAugmenter, TileDraw
 from unetcore.train import TrainingData, train
 
-GRID = 3
-DISPLACEMENT_STD = 10  # px
 STEPS = 12
-
-AUGMENTATION = AugmentConfig(
-    shift=True,
-    rotation=180,
-    mirror=True,
-    displacement_std=DISPLACEMENT_STD,
-    grid=GRID,
-    kernel="bicubic",
-    grey_shift=0.1,
-    grey_scale=0.1,
-)
 
 
 def elastic() -> list[Row]:
@@ -35,14 +23,15 @@ def elastic() -> list[Row]:
     one. Ours then has the coefficients of the image's spline; scipy finds them in every call.
     """
     rng = np.random.default_rng(0)
-    vectors = rng.normal(0, DISPLACEMENT_STD, (2, GRID, GRID))
+    grid = AUGMENTATION.grid
+    vectors = rng.normal(0, AUGMENTATION.displacement_std, (2, grid, grid))
     image, weights = rng.random((2, INPUT, INPUT), dtype=np.float32)
     classes = rng.integers(2, size=(INPUT, INPUT), dtype=np.uint8)
     centre = ((INPUT - 1) / 2,) * 2
     drawn = TileDraw(0, centre, 0.0, False, vectors, grey_shift=0.0, grey_scale=1.0)
     augmenter = _augmenter(image, classes, weights)
     halo = geometry.halo()
-    monai = peers.monai_deformation(INPUT, GRID)
+    monai = peers.monai_deformation(INPUT, grid)
     others = {
         "scipy zoom and map_coordinates": lambda: peers.scipy_deformation(
             image, classes, weights, vectors, halo
@@ -89,33 +78,9 @@ def step_seconds(data: TrainingData) -> float:
     """Median time of a training step at width 16."""
     _, history = train(
         data,
-        network=NetworkConfig(
-            "figure1", width=16, depth=geometry.DEPTH, dropout=0.5, normalised=False
-        ),
+        network=replace(NETWORK, width=16),
         augmentation=AUGMENTATION,
-        training=TrainConfig(
-            steps=STEPS,
-            batch=1,
-            accumulate=1,
-            output_tile=PAPERS_TILE,
-            normalisation="slice",
-            initial_weights="he",
-            optimiser="sgd",
-            learning_rate=1e-3,
-            momentum=0.99,
-            weight_decay=0.0,
-            schedule="step",
-            warmup_steps=STEPS,
-            reduction="weighted-mean",
-            dice=0,
-            clip=None,
-            precision="auto",
-            deterministic=True,
-            log_every=1,
-            checkpoint_every=STEPS,
-            checkpoint_minutes=60,
-            validate_every=0,
-        ),
+        training=replace(TRAINING, steps=STEPS, log_every=1),
         seed=0,
     )
     return float(np.median([1 / row.tiles_per_second for row in history[1:]]))

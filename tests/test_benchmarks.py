@@ -2,20 +2,31 @@
 
 import csv
 import json
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+import yaml
 from scipy import ndimage
 
 from benchmarks import __main__ as program
 from benchmarks import images, page, peers, timing
 from benchmarks.goals import Goal, read_goals, verdict, without_row
+from benchmarks.settings import AUGMENTATION, NETWORK, TRAINING
 from benchmarks.timing import Row
 from unetcore.augment import elastic_basis
 from unetcore.metrics import seg
 from unetcore.tiling import predict_tiled
 from unetcore.weights import border_weight
+
+
+def test_settings_are_the_defaults_of_the_configuration():
+    defaults = yaml.safe_load(Path("config.yaml").read_text("utf-8"))["defaults"]
+    assert asdict(NETWORK) == defaults["network"]
+    assert asdict(AUGMENTATION) == defaults["augmentation"]
+    assert asdict(TRAINING) == defaults["training"]
 
 
 def test_border_weight_of_the_peer_is_ours():
