@@ -21,6 +21,7 @@ class Goal:
     at_least, at_most : the figure, one of the two.
     floor : figure that must not be missed; None: nothing fails.
     note : what was found out about a row that misses its figure.
+    target : of make, that measures the row.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Goal:
     at_most: float | None = None
     floor: float | None = None
     note: str = ""
+    target: str = "bench"
 
     def __str__(self) -> str:
         sign, figure = ("≥", self.at_least) if self.at_most is None else ("≤", self.at_most)
@@ -54,12 +56,17 @@ def read_goals(path: Path = FILE) -> dict[tuple[str, str], Goal]:
 
 
 def without_row(goals: dict, rows: list[Row], precisions: list[str]) -> list[str]:
-    """Names of goals that nothing was measured for, but for precisions that are not computed in."""
+    """Names of goals of `make bench` that nothing was measured for.
+
+    Those in a precision that is not computed in are left out.
+    """
     measured = {(row.name, row.peer_name) for row in rows}
     return [
-        name
-        for name, peer in goals
-        if (name, peer) not in measured and ("bfloat16" not in name or "bfloat16" in precisions)
+        goal.name
+        for key, goal in goals.items()
+        if goal.target == "bench"
+        and key not in measured
+        and ("bfloat16" not in goal.name or "bfloat16" in precisions)
     ]
 
 

@@ -17,6 +17,7 @@ from benchmarks.goals import Goal, read_goals, verdict, without_row
 from benchmarks.settings import AUGMENTATION, NETWORK, TRAINING
 from benchmarks.timing import Row
 from unetcore.augment import elastic_basis
+from unetcore.errors import InputError
 from unetcore.metrics import seg
 from unetcore.tiling import predict_tiled
 from unetcore.weights import border_weight
@@ -208,9 +209,18 @@ def test_a_goal_without_a_row_fails_the_run(in_folder, monkeypatch):
 
 
 def test_rows_in_bfloat16_are_missing_where_the_hardware_does_not_compute_in_it():
-    goals = {("fast, bfloat16", "p"): None, ("fast, float32", "p"): None}
+    names = ("fast, bfloat16", "fast, float32")
+    goals = {(name, "p"): Goal(name, "p", "ratio", at_least=1) for name in names}
     assert without_row(goals, [], ["float32"]) == ["fast, float32"]
     assert without_row(goals, [], ["float32", "bfloat16"]) == ["fast, bfloat16", "fast, float32"]
+
+
+def test_a_row_of_another_target_is_not_missing():
+    goals = {
+        (target, "p"): Goal(target, "p", "ours", at_most=1, target=target)
+        for target in ("bench", "bench-training")
+    }
+    assert without_row(goals, [], []) == ["bench"]
 
 
 def test_a_missed_row_is_explained_below_its_table(in_folder, monkeypatch):
@@ -219,3 +229,40 @@ def test_a_missed_row_is_explained_below_its_table(in_folder, monkeypatch):
     monkeypatch.setattr(program, "read_goals", lambda: {("a, b", "obvious way"): goal})
     program.main([])
     assert "- a, b: the reason." in (in_folder / "docs/benchmarks.md").read_text()
+
+
+def test_a_missed_row_that_nothing_is_known_of_has_no_note():
+    goal = Goal("a, b", "obvious way", "ratio", at_least=4)
+    table = page.judged([row()], {("a, b", "obvious way"): goal})
+    assert table.splitlines()[-1].endswith("| ratio ≥ 4 | missed |")
+
+
+def test_what_stands_beside_the_marks_of_a_page_is_kept(tmp_path):
+    path = tmp_path / "some.md"
+    text = "A\n<!-- x: begin -->\nold\n<!-- x: end -->\nB"
+    path.write_text(text)
+    page.put_between(path, "x", "new")
+    assert path.read_text() == text.replace("old", "\nnew\n")
+    page.put_between(path, "x", "newer")
+    assert path.read_text() == text.replace("old", "\nnewer\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "<!-- x: begin --><!-- x: end -->" * 2,
+        "<!-- x: end --><!-- x: end -->",
+        "<!-- x: end --><!-- x: begin -->",
+    ],
+)
+def test_a_page_without_its_marks_is_refused_and_left_alone(tmp_path, text):
+    path = tmp_path / "some.md"
+    with pytest.raises(InputError, match=r"some\.md: no such page$"):
+        page.put_between(path, "x", "new")
+    path.write_text(text)
+    with pytest.raises(
+        InputError, match=r"some\.md: expected <!-- x: begin --> and then <!-- x: e"
+    ):
+        page.put_between(path, "x", "new")
+    assert path.read_text() == text
