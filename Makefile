@@ -10,7 +10,7 @@ BENCH := $(VENV)-bench
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: demo test bench bench-quality format lint lock clean help
+.PHONY: demo test bench bench-training bench-quality format lint lock clean help
 
 demo: $(INSTALLED)  ## Run the pipeline on generated images, to tables, figures and report
 	$(BIN)/snakemake --cores all
@@ -22,6 +22,9 @@ test: lint  ## Check style, then run every test that this machine can run
 
 bench: $(BENCH)/installed  ## Measure against peers, into results/bench/*.csv and docs/benchmarks.md
 	$(BENCH)/bin/python -m benchmarks
+
+bench-training: $(INSTALLED)  ## Measure the speed of training here, into docs/training-speed.md
+	$(BIN)/python -m benchmarks.training --page
 
 bench-quality: $(BENCH)/installed  ## Train `fast` and MONAI for equal CPU time, into docs/quality.md
 	$(BENCH)/bin/python -m benchmarks.quality

@@ -15,9 +15,12 @@ import torch
 from test_bare_node import BARE
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import training as speed
+from benchmarks import training as program
+from benchmarks import training_bench as speed
 from benchmarks.timing import Row
-from benchmarks.training import Bench, Case, Ceiling, Measurement, training_operations
+from benchmarks.training_bench import Bench, training_operations
+from benchmarks.training_results import Case, Ceiling, Measurement
+from benchmarks.training_table import HEADER, formatted, line
 from unetcore import cuda_graph
 from unetcore.errors import InputError
 from unetcore.model import UNet
@@ -77,7 +80,7 @@ def test_a_prediction_of_an_image_computes_only_what_it_needs():
 
 def test_cells_are_the_numbers_of_a_measurement():
     ceiling = Ceiling(convolution=8e12, matrix_product=2e12)
-    cells = dict(zip(speed.HEADER, speed.line(MEASURED, ceiling), strict=True))
+    cells = dict(zip(HEADER, line(MEASURED, ceiling), strict=True))
     assert cells == {
         "task": "training",
         "width": "64",
@@ -93,13 +96,13 @@ def test_cells_are_the_numbers_of_a_measurement():
         "of mm": "2.00",
         "memory, MiB": "3",
     }
-    header, row = map(speed.formatted, (speed.HEADER, tuple(cells.values())))
+    header, row = map(formatted, (HEADER, tuple(cells.values())))
     assert len(header) == len(row)
     assert header.index("steps/s") + len("steps/s") == row.index(" 4.00") + len(" 4.00")
 
 
 def test_what_was_not_measured_is_a_dash():
-    cells = speed.line(replace(MEASURED, seconds=math.nan, augmentation=math.nan), Ceiling(1, 1))
+    cells = line(replace(MEASURED, seconds=math.nan, augmentation=math.nan), Ceiling(1, 1))
     assert cells[5:12] == ["-"] * 7
     assert cells[12] == "3"
 
@@ -175,41 +178,59 @@ def test_a_row_without_graph_never_captures_one():
     assert kept == cuda_graph.WARM_UP
 
 
-def test_table_and_json_of_a_run_on_a_machine_with_torch_and_numpy_alone(tmp_path):
-    found = tmp_path / "found.json"
+def run_bare(folder, *arguments):
+    """Run the script in a folder, with torch and NumPy alone."""
     script = str(ROOT / "benchmarks/training.py")
     start = f"""
 {BARE}
 HAS.add("benchmarks")
 import runpy
-sys.argv = {[script, *TINY, "--json", str(found)]!r}
+sys.argv = {[script, *TINY, *map(str, arguments)]!r}
 sys.path[0] = {str(ROOT / "benchmarks")!r}
 runpy.run_path({script!r}, run_name="__main__")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", start], cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    return subprocess.run(
+        [sys.executable, "-c", start], cwd=folder, capture_output=True, text=True, timeout=300,
         env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
     )  # fmt: skip
+
+
+def test_table_and_json_of_a_run_on_a_machine_with_torch_and_numpy_alone(tmp_path, capsys):
+    found = tmp_path / "found.json"
+    done = run_bare(tmp_path, "--json", found)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == [
         "numba is not installed: torch cuts the tiles, which takes a CPU longer"
     ]
     content = json.loads(found.read_text())
+    assert content["device"] == "cpu"
     assert content["machine"]["threads"] == 1
+    assert content["machine"]["tiles cut by"] == "torch"
+    assert (content["image"], content["input_tile"]) == (512, 204)
     rows = content["rows"]
     assert {row["task"] for row in rows} == {"training", "image", "tiles"}
     for row in rows:
         assert row["seconds"] > 0
         assert (row["augmentation"] is None) == (row["task"] != "training")
     head, *table = done.stdout.splitlines()[-1 - len(rows) :]
-    assert re.split(" {2,}", head.strip()) == list(speed.HEADER)
+    assert re.split(" {2,}", head.strip()) == list(HEADER)
+    program.main(["--from", str(found)])  # says the same, and measures nothing
+    assert capsys.readouterr().out == done.stdout
     for row, printed in zip(rows, table, strict=True):
-        cells = dict(zip(speed.HEADER, re.split(" {2,}", printed.strip()), strict=True))
+        cells = dict(zip(HEADER, re.split(" {2,}", printed.strip()), strict=True))
         assert (cells["task"], cells["precision"]) == (row["task"], row["precision"])
         ceiling = content["ceilings"][row["precision"]]["convolution"]
         rate = row["operations"] / row["seconds"]
         assert float(cells["ms"]) == pytest.approx(1000 * row["seconds"], abs=0.01)
         assert float(cells["of conv."]) == pytest.approx(rate / ceiling, abs=0.01)
+
+
+def test_the_page_is_refused_before_anything_is_measured_where_packages_are_missing(tmp_path):
+    done = run_bare(tmp_path, "--page")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "--page: yaml is not installed here, take --json, and --from where it is\n"
+    )
 
 
 def test_a_gpu_that_is_not_there_is_said_in_one_line():
@@ -220,17 +241,17 @@ def test_a_gpu_that_is_not_there_is_said_in_one_line():
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("a GPU is asked for and none is there")
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("a GPU is asked for and none is there")
 
 
 def test_rows_of_make_bench_hold_the_rate_against_that_of_the_convolution(monkeypatch):
-    monkeypatch.setattr(speed, "random_slices", lambda: None)
-    monkeypatch.setattr(speed, "choose_device", lambda: CPU)
-    monkeypatch.setattr(speed, "precisions", lambda device: ["bfloat16"])
+    monkeypatch.setattr(program, "random_slices", lambda: None)
+    monkeypatch.setattr(program, "choose_device", lambda: CPU)
+    monkeypatch.setattr(program, "precisions", lambda device: ["bfloat16"])
     monkeypatch.setattr(Bench, "ceiling", lambda self, precision: Ceiling(8e12, math.nan))
     monkeypatch.setattr(Bench, "measure", lambda self, case: replace(MEASURED, width=case.width))
-    rows = speed.training_speed()
+    rows = program.training_speed()
     assert rows[0] == Row(
         "training step, 572 tile, width 16, bfloat16", 4.0, 8.0, 0.5, "TFLOP/s",
         "3x3 convolution, 256 to 256 channels",
