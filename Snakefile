@@ -24,6 +24,10 @@ include: "workflow/rules/study.smk"
 include: "workflow/rules/targets.smk"
 
 
+onsuccess:
+    forget_finished_trainings()
+
+
 rule all:
     """What runs when no target is named: the demo."""
     default_target: True

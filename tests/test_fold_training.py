@@ -20,7 +20,7 @@ from unetcore.data.io import read_images, to_unit_range, write_stack
 from unetcore.errors import InputError, Interrupted
 from unetcore.fold_training import Dataset, Held, train_fold
 from unetcore.produce import Products, Settings
-from unetcore.train import TrainingData, train
+from unetcore.train import TrainingData, _Training, train
 
 N_FRAMES = 4
 
@@ -121,7 +121,7 @@ def test_held_out_frames_are_watched_and_the_training_is_the_same(dataset, produ
     assert last["step"] == 10
     assert last["pixel_error"] == float(rows[-1]["pixel_error"])
     assert 0 < last["pixel_error"] < 1
-    fold(dataset, products, tmp_path)
+    fold(dataset, products, tmp_path, states=tmp_path / "states" / "unwatched")
     assert torch.equal(weights_of(load_model(products.model)[0]), weights_of(network))
 
 
@@ -135,12 +135,40 @@ def test_frames_without_labels_are_not_watched(dataset, products, tmp_path):
     assert load_model(products.model)[1]["training_frames"] == ["a-0", "a-1", "a-2"]
 
 
-def test_nothing_but_the_products_is_left(dataset, products, tmp_path):
+def test_products_and_the_finished_state_are_left(dataset, products, tmp_path):
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     fold(dataset, products, tmp_path, WATCHED)
     after = {path for path in tmp_path.rglob("*") if path.is_file()}
-    assert after - before == set(vars(products).values())
-    assert not (tmp_path / "states" / "tiny").exists()
+    kept = {tmp_path / "states/tiny" / name for name in ("finished.pt", "validation.csv", "lock")}
+    assert after - before == set(vars(products).values()) | kept
+
+
+def test_finished_training_that_is_asked_for_again_makes_no_step(
+    dataset, products, tmp_path, monkeypatch
+):
+    # As after a crash of Snakemake between the end of the job and its record of it.
+    fold(dataset, products, tmp_path, WATCHED)
+    made = {name: path.read_bytes() for name, path in vars(products).items()}
+    for path in vars(products).values():
+        path.unlink()
+    monkeypatch.setattr(_Training, "_advance", lambda training: pytest.fail("a step was made"))
+    fold(dataset, products, tmp_path, WATCHED)
+    again = {name: path.read_bytes() for name, path in vars(products).items()}
+    for name in ("model", "history"):
+        assert again[name] == made[name], name
+    assert without_seconds(again["validation"]) == without_seconds(made["validation"])
+
+
+def without_seconds(content):
+    return [(row["step"], row["loss"]) for row in csv.DictReader(content.decode().splitlines())]
+
+
+def test_finished_training_of_other_settings_is_not_in_the_way(dataset, products, tmp_path):
+    fold(dataset, products, tmp_path, WATCHED)
+    first = products.model.read_bytes()
+    other = replace(SETTINGS, training=changed(PAPER, learning_rate=PAPER.learning_rate / 2))
+    fold(dataset, products, tmp_path, other)
+    assert products.model.read_bytes() != first
 
 
 @contextmanager
@@ -167,6 +195,7 @@ def test_an_interrupted_training_writes_nothing_and_the_next_call_completes_it(
     expected = products.model.read_bytes(), rows_of(products.validation)
     for path in vars(products).values():
         path.unlink()
+    (tmp_path / "states/tiny/finished.pt").unlink()
     with signal_after(6), pytest.raises(Interrupted, match="stopped at step 6 of 10"):
         fold(dataset, products, tmp_path, WATCHED)
     assert not any(path.exists() for path in vars(products).values())

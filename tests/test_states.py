@@ -407,9 +407,51 @@ def test_disk_that_is_really_full_costs_no_state(small_disk, caplog):
     assert load(folder) == 4
 
 
+def finish(folder, step, **rest):
+    with States(folder, SETTINGS, **rest) as states:
+        states.finish(step)
+
+
+def test_finished_training_keeps_its_last_state_alone(folder):
+    save(folder, 1, 2)
+    finish(folder, 2)
+    assert sorted(path.name for path in folder.iterdir()) == ["finished.pt", "lock"]
+    assert load(folder) == 2
+    assert States(folder, SETTINGS).newest_step() == 0
+
+
+def test_finished_training_whose_last_state_was_not_saved_keeps_nothing(folder):
+    save(folder, 1, 2)
+    finish(folder, 3)
+    assert load(folder) is None
+    assert steps_in(folder) == []
+
+
+def test_finished_training_of_other_settings_is_removed(folder, caplog):
+    caplog.set_level("INFO")
+    save(folder, 2)
+    finish(folder, 2)
+    assert load(folder, {**SETTINGS, "seed": 4}) is None
+    assert "of another training, which was finished: removed" in caplog.text
+    assert load(folder) is None
+
+
+def test_damaged_finished_state_is_removed_with_a_warning(folder, caplog):
+    save(folder, 2)
+    finish(folder, 2)
+    path = folder / "finished.pt"
+    path.write_bytes(path.read_bytes()[:-1])
+    save(folder, 1)
+    assert load(folder) == 1
+    assert "finished.pt: damaged" in caplog.text
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("is_held", [True, False])
 def test_cleared_folder_is_gone(folder, is_held):
     save(folder, 1, 2)
+    finish(folder, 2)
+    save(folder, 1)
     states = States(folder, SETTINGS)
     if is_held:
         with states:

@@ -125,6 +125,22 @@ def test_killed_alone_its_training_is_taken_over(tmp_path, uninterrupted):
 
 
 @pytest.mark.slow
+def test_killed_before_a_finished_training_is_on_record(tmp_path, uninterrupted):
+    # Snakemake then takes the products for incomplete, and asks for them again.
+    folder = new_workflow(tmp_path / "workflow")
+    process = start(folder)
+    wait_for(lambda: n_steps_saved(folder) >= 20, "a state")
+    process.kill()
+    process.wait()
+    wait_for((folder / STATES / "finished.pt").exists, "the end of the orphan")
+    finish(folder)
+    log = next((folder / "logs/train/demo").rglob("*.log")).read_text()
+    assert "continuing at step 400 of 400" in log
+    assert products(folder) == uninterrupted
+    assert not (folder / STATES).exists()
+
+
+@pytest.mark.slow
 def test_training_told_to_stop_is_retried_from_its_state(tmp_path, uninterrupted):
     # As a scheduler does at a time limit; snakemake itself goes on and starts the job again.
     folder = new_workflow(tmp_path / "workflow")

@@ -72,7 +72,8 @@ def train_fold(
     ----------
     dataset, settings, products : what is read, how it is trained, what is written.
     name : of the training, in the log.
-    states : folder of the states of the unfinished training.
+    states : folder of the states of the unfinished training. When it is finished, the last of them
+        stays, for the case that the training is asked for again; the caller removes the folder.
     board : folder for TensorBoard, None for none.
     split, fold : see `unetcore.data.frames.split_frames`.
     held : how the fold's labelled test frames are watched.
@@ -93,7 +94,7 @@ def train_fold(
         shown = stack.enter_context(Board(board)) if board and own.is_first else None
         validation = None
         if training.validate_every and watched and own.is_first:
-            path = states.with_name(f"{states.name}.validation.csv")
+            path = states / "validation.csv"
             validation = _validation(dataset, watched, training, held, path, shown)
             facts["validation_frames"] = [frame.id for frame in watched]
 
@@ -109,12 +110,11 @@ def train_fold(
             products,
             states=states,
             take_over=True,
+            keep_finished=True,  # the workflow has not put the training on record yet
             report=report,
             validation=validation,
             facts=facts,
         )
-    if validation is not None:
-        path.unlink(missing_ok=True)
 
 
 def _read(dataset: Dataset, frames: Sequence[Frame], normalisation: str) -> tuple[np.ndarray, ...]:

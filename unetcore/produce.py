@@ -15,7 +15,6 @@ from unetcore.distributed import own_processes
 from unetcore.history import Progress, write_history
 from unetcore.provenance import hardware
 from unetcore.settings import NetworkConfig, TrainConfig
-from unetcore.states import States
 from unetcore.train import TrainingData, train
 from unetcore.validation import Validation
 
@@ -75,6 +74,7 @@ def produce_model(
     states: Path,
     take_over: bool,
     report: Callable[[Progress], None],
+    keep_finished: bool = False,
     validation: Validation | None = None,
     facts: Mapping | None = None,
 ) -> list[Progress]:
@@ -85,6 +85,7 @@ def produce_model(
     data, settings : what is trained, and how.
     products : written when the training is complete, the model last but one, by the first process.
     states, take_over, report : see `unetcore.train.train`.
+    keep_finished : whether the last state stays, see `unetcore.states.States.finish`; else none.
     validation : looks at held-out images during the training.
     facts : more that a user of the model must know, as plain values.
 
@@ -96,17 +97,28 @@ def produce_model(
     ------
     InputError, FloatingPointError, Interrupted : see `unetcore.train.train`.
     """
-    network, rows = train(
+
+    def deliver(network, rows, kept):
+        _write(products, settings.describe() | (facts or {}), network, rows, validation)
+        if keep_finished:
+            kept.finish(settings.training.steps)
+        else:
+            kept.clear()
+
+    _, rows = train(
         data,
         **vars(settings),
         states=states,
         take_over=take_over,
         report=report,
         validate=validation,
+        deliver=deliver,
     )
-    if not own_processes().is_first:
-        return rows
-    description = {**settings.describe(), **(facts or {})}
+    return rows
+
+
+def _write(products, description, network, rows, validation) -> None:
+    """Write the products, each whole or not at all."""
     if validation is None:
         write_atomically(products.validation, b"step,seconds,loss\n")
     else:
@@ -117,5 +129,3 @@ def produce_model(
     save_model(products.model, network, description)  # nothing of the clock: equal bytes
     record = description | {"train_seconds": round(rows[-1].seconds)}
     write_atomically(products.provenance, json.dumps(record, indent=1).encode())
-    States(states, {}).clear()
-    return rows

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import logging
+import os
 import pickle
 import re
 import shutil
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 FORMAT = b"unetcore-state-1 "
 HEADER_BYTES = len(FORMAT) + hashlib.sha256().digest_size * 2 + len(b"\n")
 KEPT = 2
+FINISHED = "finished.pt"
 NAMED_DIFFERENCES = 5
 ABSENT = object()
 
@@ -38,8 +40,8 @@ class States:
     A file ``step-00000500.pt`` is one line with the SHA-256 of the rest, and the rest, which
     `torch.save` makes. It appears whole or not at all, and the last two are kept, so that neither
     a process that is killed, nor a power cut, nor a full disk, nor a damaged file costs more than
-    the steps since the state before. As a context manager the object holds the folder against other
-    processes.
+    the steps since the state before. What a complete training leaves is ``finished.pt``, see
+    `finish`. As a context manager the object holds the folder against other processes.
 
     Parameters
     ----------
@@ -93,6 +95,9 @@ class States:
     def load(self) -> dict | None:
         """Read the newest undamaged state.
 
+        That of a finished training comes first; one of other settings is removed, since its
+        network was written away.
+
         Returns
         -------
         content as `save` was given it, tensors on the CPU; None if there is no undamaged state.
@@ -103,17 +108,15 @@ class States:
         InputError : the state belongs to a training of other settings; the message names up to
             five of the differing settings with both values.
         """
+        if (finished := self._load_finished()) is not None:
+            return finished
         paths = self._newest_first()
         for path in paths:
-            try:
-                state = _read(path)
-            except _DamagedError as damage:
-                logger.warning("%s: damaged (%s), looking for the state before it", path, damage)
-                self._is_good[path] = False
-                continue
-            self._is_good[path] = True
-            self._compare(state)
-            return state["content"]
+            state = self._read_or_warn(path)
+            self._is_good[path] = state is not None
+            if state is not None:
+                self._compare(state)
+                return state["content"]
         if paths:
             logger.warning("%s: no undamaged state: starting anew", self.folder)
         return None
@@ -134,7 +137,7 @@ class States:
         ------
         OSError : it cannot be written for another reason.
         """
-        path = self.folder / f"step-{step:08d}.pt"
+        path = self.folder / _name(step)
         state = {"settings": self.settings, "environment": self.environment, "content": content}
         packed = _pack(state)
         try:
@@ -153,6 +156,21 @@ class States:
         self._remove_superseded(path)
         return True
 
+    def finish(self, step: int) -> None:
+        """Keep of a training whose model is written its last state only, as ``finished.pt``.
+
+        For callers whose own record of the training is not made yet: until it is, the training can
+        be asked for again, and then is read, not repeated. They remove the folder afterwards.
+
+        Parameters
+        ----------
+        step : the last. If its state could not be saved, nothing is kept.
+        """
+        with suppress(FileNotFoundError):
+            os.replace(self.folder / _name(step), self.folder / FINISHED)
+        for path in self._newest_first():
+            path.unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Remove the states, for a training whose model is written; and the folder if it is empty.
 
@@ -167,12 +185,33 @@ class States:
             except InputError as error:
                 logger.warning("%s", error)
             return
-        for path in self._newest_first():
+        for path in (*self._newest_first(), self.folder / FINISHED):
             path.unlink(missing_ok=True)
         self._remove_partial()
         self._lock.path.unlink(missing_ok=True)
         with suppress(OSError):  # something else lies there
             self.folder.rmdir()
+
+    def _load_finished(self) -> dict | None:
+        """Content of a finished training of the same settings; one of others is removed."""
+        path = self.folder / FINISHED
+        if not path.is_file():
+            return None
+        state = self._read_or_warn(path)
+        if state is not None and state["settings"] == self.settings:
+            self._compare(state)
+            return state["content"]
+        if state is not None:
+            logger.info("%s: of another training, which was finished: removed", path)
+        path.unlink()
+        return None
+
+    def _read_or_warn(self, path: Path) -> dict | None:
+        try:
+            return _read(path)
+        except _DamagedError as damage:
+            logger.warning("%s: damaged (%s), looking for the state before it", path, damage)
+            return None
 
     def _newest_first(self) -> list[Path]:
         names = re.compile(r"step-\d{8,}\.pt")
@@ -222,6 +261,10 @@ class States:
                 "%s: saved under other conditions (%s): the rest may differ in the last digits",
                 *(self.folder, _listed(differences)),
             )
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}.pt"
 
 
 def _step_of(path: Path) -> int:

@@ -131,6 +131,7 @@ def train(
     device: str = "auto",
     report: Callable[[Progress], None] = lambda progress: None,
     validate: Validate | None = None,
+    deliver: Callable[[UNet, list[Progress], States | None], None] | None = None,
 ) -> tuple[UNet, list[Progress]]:
     """Train a network.
 
@@ -145,12 +146,15 @@ def train(
     seed : of the initial weights and of every step.
     code : digest of the training code.
     states : folder that keeps the states of an unfinished training, and a file that reproduces a
-        failure; None keeps none. Whoever has written the network away calls `States.clear`.
+        failure; None keeps none. Whoever has written the network away calls `States.clear` or
+        `States.finish`.
     take_over : whether a process of this machine that still trains here is told to stop, so that
         this one goes on from its state.
     device : "cpu", "gpu" or "auto", see `unetcore.devices.choose_device`.
     report : called after every `log_every` steps, by the first process.
     validate : called after every `validate_every` steps and the last, by the first process.
+    deliver : called with network, history and states of a complete training, by the first process,
+        while no other can begin in the folder of the states: the place to write them away.
 
     Returns
     -------
@@ -184,7 +188,7 @@ def train(
         available = check_memory(TrainingStep.of(network, training, place, **sizes), place)
         try:
             run = _Training(data, network, augmentation, training, seed, place, group, kept)
-            return run.run(stop, report, validate)
+            model, history = run.run(stop, report, validate)
         except (RuntimeError, MemoryError) as error:
             said = explain_out_of_memory(
                 error, network, training, place, available=available, **sizes
@@ -192,6 +196,9 @@ def train(
             if said is None:
                 raise
             raise said from error
+        if deliver is not None:
+            group.on_first(lambda: deliver(model, history, kept))
+    return model, history
 
 
 def _open(states: States, stack: ExitStack) -> None:
@@ -394,11 +401,12 @@ class _Training:
     def _save(self):
         """Save the state; False if the disk is full."""
         self.saved = time.monotonic()
+        goes_on = self.step < self.config.steps
         return self.states.save(
             self.step,
             {
                 "model": self.model.state_dict(),
-                "optimiser": self.update.optimiser.state_dict()["state"],
+                "optimiser": self.update.optimiser.state_dict()["state"] if goes_on else {},
                 "tally": self.update.tally.state(),
                 "step": self.step,
                 "seconds": self._seconds(),

@@ -1,6 +1,8 @@
 """Functions that rules take their inputs and params from."""
 
 import re
+import shutil
+from pathlib import Path
 
 from unetcore.data.frames import fold_names, read_frames
 from unetcore.errors import InputError
@@ -79,6 +81,16 @@ def tensorboard_folder(wildcards):
     if not config["tensorboard"]:
         return ""
     return f"results/tensorboard/{wildcards.experiment}/fold-{wildcards.fold}-seed-{wildcards.seed}"
+
+
+def forget_finished_trainings():
+    """Remove the last states of trainings that are finished.
+
+    They are kept until Snakemake has the job on record: one that is killed between the two asks for
+    the training again.
+    """
+    for finished in Path("results/state").glob("*/fold-*/seed-*/finished.pt"):
+        shutil.rmtree(finished.parent)
 
 
 def unet(name):
