@@ -3,7 +3,15 @@
 from unetcore.augment import AugmentConfig
 from unetcore.settings import NetworkConfig, TrainConfig
 
-NETWORK = NetworkConfig("figure1", width=64, depth=4, dropout=0.5, normalised=False)
+NETWORK = NetworkConfig(
+    variant="figure1",
+    width=64,
+    depth=4,
+    dropout=0.5,
+    normalised=False,
+    skip_connections=True,
+    expansive_width=None,
+)
 
 AUGMENTATION = AugmentConfig(
     shift=True,

@@ -38,6 +38,29 @@ def test_model_comes_back_as_it_was(tmp_path, network):
     assert [p.name for p in path.parent.iterdir()] == ["model.safetensors"]
 
 
+def test_model_of_a_release_that_knew_one_expansive_path_only(tmp_path, network):
+    expected = dict(network.settings)
+    for key in ("skip_connections", "expansive_width"):
+        del network.settings[key]
+    save_model(tmp_path / "model.safetensors", network, {})
+    loaded, _ = load_model(tmp_path / "model.safetensors")
+    assert loaded.settings == expected
+    assert (expected["skip_connections"], expected["expansive_width"]) == (True, None)
+    for name, weight in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], weight)
+
+
+@pytest.mark.parametrize("path", [{"skip_connections": False}, {"expansive_width": 1}], ids=str)
+def test_model_of_another_expansive_path_comes_back_as_it_was(tmp_path, path):
+    model = UNet(width=2, depth=2, **path).eval()
+    save_model(tmp_path / "model.safetensors", model, {})
+    loaded, _ = load_model(tmp_path / "model.safetensors")
+    assert loaded.settings == model.settings
+    image = torch.rand(1, 1, 44, 60)
+    with torch.no_grad():
+        assert torch.equal(loaded(image), model(image))
+
+
 def test_same_model_makes_the_same_bytes(tmp_path, network):
     """Ten times: the library orders three names in one of six ways."""
     for number in range(10):

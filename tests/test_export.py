@@ -51,6 +51,8 @@ def load_script(archive):
         {"depth": 2, "n_classes": 3},
         {"in_channels": 2, "width": 2},
         {"depth": 2, "normalised": True},
+        {"depth": 2, "skip_connections": False},
+        {"depth": 2, "expansive_width": 2, "variant": "release"},
     ],
     ids=str,
 )

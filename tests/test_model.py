@@ -36,6 +36,37 @@ def test_number_of_parameters(variant, expected):
         assert sum(p.numel() for p in UNet(variant=variant).parameters()) == expected
 
 
+# Without copies a level of c channels has 26 c^2 + 3 c: its up-convolution, 4 (2c) c + c, and two
+# convolutions, 9 c^2 + c each; the first lacks the 9 c^2 weights of what would be copied.
+# Sums over c = 64 .. 512: of c 960, of c^2 348,160. The contracting path has 18,842,048.
+PATH = 18_842_048
+WITHOUT_COPIES = PATH + 26 * 348_160 + 3 * 960 + 64 * 2 + 2
+# Levels of 32, 16, 8 and 4 channels beside copies of 512 .. 64: up-convolution, convolutions.
+NARROW = (
+    PATH
+    + (4 * 1024 * 32 + 32) + (9 * (32 + 512) * 32 + 32) + (9 * 32 * 32 + 32)
+    + (4 * 32 * 16 + 16) + (9 * (16 + 256) * 16 + 16) + (9 * 16 * 16 + 16)
+    + (4 * 16 * 8 + 8) + (9 * (8 + 128) * 8 + 8) + (9 * 8 * 8 + 8)
+    + (4 * 8 * 4 + 4) + (9 * (4 + 64) * 4 + 4) + (9 * 4 * 4 + 4)
+    + 4 * 2 + 2
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"skip_connections": False}, WITHOUT_COPIES),
+        ({"skip_connections": False, "variant": "release"}, 31_100_354 - 9 * 348_160),
+        ({"expansive_width": 64}, 31_030_658),
+        ({"expansive_width": 4}, NARROW),
+    ],
+    ids=str,
+)
+def test_number_of_parameters_of_another_expansive_path(settings, expected):
+    with torch.device("meta"):
+        assert sum(p.numel() for p in UNet(**settings).parameters()) == expected
+
+
 def test_convolutional_layers_are_those_of_the_paper():
     with torch.device("meta"):
         layers = [m for m in UNet().modules() if isinstance(m, CONVOLUTIONS)]
@@ -117,9 +148,13 @@ def two_convolutions(x, level):
     return relu(convolve(relu(convolve(x, level[0])), level[2]))
 
 
+EXPANSIVE_PATHS = [{}, {"skip_connections": False}, {"expansive_width": 2}]
+
+
+@pytest.mark.parametrize("path", EXPANSIVE_PATHS, ids=str)
 @pytest.mark.parametrize("variant", ["figure1", "release"])
-def test_forward_agrees_with_a_slow_copy(variant):
-    model = network(in_channels=2, n_classes=3, variant=variant).double()
+def test_forward_agrees_with_a_slow_copy(variant, path):
+    model = network(in_channels=2, n_classes=3, variant=variant, **path).double()
     image = np.random.default_rng(0).normal(size=(2, 48, 52))
     x, skips = image, []
     for level in model.contracting[:-1]:
@@ -132,17 +167,20 @@ def test_forward_agrees_with_a_slow_copy(variant):
         x = relu(up_convolve(x, level.up[0])) if variant == "release" else up_convolve(x, level.up)
         lost = [(a - b) // 2 for a, b in zip(skip.shape[1:], x.shape[1:], strict=True)]
         crop = skip[:, lost[0] : lost[0] + x.shape[1], lost[1] : lost[1] + x.shape[2]]
-        x = two_convolutions(np.concatenate((x, crop)), level.convolutions)  # order of the release
+        if path.get("skip_connections", True):
+            x = np.concatenate((x, crop))  # order of the release
+        x = two_convolutions(x, level.convolutions)
     expected = convolve(x, model.scores)
     found = model(torch.as_tensor(image)[None])[0].detach().numpy()
     assert found.shape == (3, 8, 12)
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("path", EXPANSIVE_PATHS, ids=str)
 @pytest.mark.parametrize("variant", ["figure1", "release"])
 @pytest.mark.parametrize("depth", [1, 2, 4])
-def test_part_of_the_output_is_the_corner_of_all_of_it(variant, depth):
-    model = network(variant=variant, depth=depth).double()
+def test_part_of_the_output_is_the_corner_of_all_of_it(variant, depth, path):
+    model = network(variant=variant, depth=depth, **path).double()
     rng = np.random.default_rng(depth)
     halo, period = 6 * 2**depth - 4, 2**depth
     full = [4 + period * int(n) for n in rng.integers(0, 5, 2)]
@@ -279,6 +317,28 @@ def test_initial_weights_depend_on_the_generator_only():
         assert not a.any() or not torch.equal(a, c)
 
 
+def test_names_and_initial_weights_are_those_of_model_files_of_earlier_releases():
+    shapes = {
+        "contracting.0.0": (2, 1, 3, 3),
+        "contracting.0.2": (2, 2, 3, 3),
+        "contracting.1.0": (4, 2, 3, 3),
+        "contracting.1.2": (4, 4, 3, 3),
+        "expansive.0.up": (4, 2, 2, 2),
+        "expansive.0.convolutions.0": (2, 4, 3, 3),
+        "expansive.0.convolutions.2": (2, 2, 3, 3),
+        "scores": (2, 2, 1, 1),
+    }  # in the order in which they are drawn
+    model = UNet(width=2, depth=1)
+    initialise(model, torch.Generator().manual_seed(0))
+    names = [f"{layer}.{kind}" for layer in shapes for kind in ("weight", "bias")]
+    assert list(model.state_dict()) == names
+    generator = torch.Generator().manual_seed(0)
+    for layer, shape in shapes.items():
+        nodes = math.prod(shape[1:])
+        expected = torch.empty(shape).normal_(0, math.sqrt(2 / nodes), generator=generator)
+        assert torch.equal(model.state_dict()[f"{layer}.weight"], expected)
+
+
 def test_signal_keeps_its_size_through_the_initial_network():
     # What sqrt(2 / N) is for: without it the scores of 23 layers vanish or explode.
     model = network(width=16, depth=4)
@@ -295,6 +355,8 @@ def test_signal_keeps_its_size_through_the_initial_network():
         ({"depth": 0}, "depth 0: each must be at least 1"),
         ({"in_channels": 0}, "in_channels 0"),
         ({"n_classes": -1}, "n_classes -1"),
+        ({"expansive_width": 65}, "expansive_width 65: need 1 to the width, 64"),
+        ({"expansive_width": 0}, "expansive_width 0: need 1 to the width, 64"),
     ],
 )
 def test_network_that_cannot_be_is_refused(settings, message):

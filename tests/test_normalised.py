@@ -110,7 +110,16 @@ def test_a_batch_is_normalised_tile_by_tile():
     ("dtype", "least"), [(torch.float32, 1e-4), (torch.float64, 1e-10)], ids=["float32", "float64"]
 )
 @pytest.mark.parametrize(
-    "settings", [{}, {"variant": "release"}, {"width": 4, "depth": 3}, {"in_channels": 2}], ids=str
+    "settings",
+    [
+        {},
+        {"variant": "release"},
+        {"width": 4, "depth": 3},
+        {"in_channels": 2},
+        {"skip_connections": False},
+        {"width": 4, "expansive_width": 2},
+    ],
+    ids=str,
 )
 def test_with_the_statistics_of_a_tile_the_network_says_the_same_of_it(settings, dtype, least):
     network = normalised_network(**settings).to(dtype)

@@ -201,6 +201,19 @@ def test_small_tiles_and_narrow_networks_differ_by_exactly_nothing_either(width,
         np.testing.assert_array_equal(predict_tiled(image, network, tile), whole)
 
 
+@pytest.mark.parametrize("side", [20, 124])
+@pytest.mark.parametrize("width", [1, 8])
+@pytest.mark.parametrize("skip_connections", [True, False])
+def test_nor_does_a_lone_tile_of_another_expansive_path(skip_connections, width, side):
+    model = random_network(
+        width=8, depth=2, expansive_width=width, skip_connections=skip_connections
+    )
+    tile = random_image(np.random.default_rng(8), 1, 1, side + 40, side + 40)
+    alone, in_company = (Predictor(model)(np.repeat(tile, n, axis=0))[0] for n in (1, 2))
+    assert alone.std() > 0.1
+    np.testing.assert_array_equal(alone, in_company)
+
+
 @pytest.mark.parametrize(
     ("depth", "width", "tile"),
     [(1, 64, 84), (2, 64, 84), (3, 64, 52), (4, 64, 20), (4, 64, 132), (3, 128, 20), (3, 128, 52)],

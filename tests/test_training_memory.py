@@ -16,6 +16,7 @@ from unetcore import training_memory as module
 from unetcore.errors import InputError
 from unetcore.loss import weighted_cross_entropy
 from unetcore.model import UNet
+from unetcore.settings import NetworkConfig
 from unetcore.training_memory import (
     TrainingStep,
     check_both_classes,
@@ -65,7 +66,8 @@ before = status("VmRSS")
 if room:
     resource.setrlimit(resource.RLIMIT_AS, (status("VmSize") + room, -1))
     network = SimpleNamespace(
-        width=width, depth=4, variant="figure1", dropout=0.5, normalised=False
+        width=width, depth=4, variant="figure1", dropout=0.5, normalised=False,
+        skip_connections=True, expansive_width=None,
     )
     training = SimpleNamespace(
         output_tile=tile, batch=1, accumulate=1, precision=precision, optimiser="sgd"
@@ -80,10 +82,12 @@ except (RuntimeError, MemoryError) as error:
 """
 
 
-def network(width=8, depth=2, variant="figure1", dropout=0.5, normalised=False):
-    return SimpleNamespace(
-        width=width, depth=depth, variant=variant, dropout=dropout, normalised=normalised
-    )
+def network(**changes):
+    paper = NetworkConfig(
+        variant="figure1", width=8, depth=2, dropout=0.5, normalised=False, skip_connections=True,
+        expansive_width=None,
+    )  # fmt: skip
+    return replace(paper, **changes)
 
 
 def run_updates(width, tile, precision="float32", keep=False, room=0):
@@ -137,10 +141,16 @@ def measured_live_memory(step, path):
         TrainingStep(network(normalised=True), 100),
         TrainingStep(network(normalised=True), 100, value_size=2),
         TrainingStep(network(normalised=True), 100, tiles=2),
+        TrainingStep(network(skip_connections=False), 100),
+        TrainingStep(network(skip_connections=False, variant="release"), 100, value_size=2),
+        TrainingStep(network(expansive_width=2), 100),
+        TrainingStep(network(expansive_width=5, variant="release"), 100),
+        TrainingStep(network(skip_connections=False, expansive_width=2), 100, tiles=2),
     ],
     ids=[
         "sgd", "no drop-out", "batch", "adamw", "bfloat16", "release", "channels", "weights",
-        "normalised", "normalised bfloat16", "normalised batch",
+        "normalised", "normalised bfloat16", "normalised batch", "no copies",
+        "no copies, release, bfloat16", "narrow", "narrow release", "no copies, narrow",
     ],
 )  # fmt: skip
 def test_live_memory_is_what_the_profiler_sees(step, tmp_path):

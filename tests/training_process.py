@@ -21,7 +21,10 @@ from unetcore.states import States
 from unetcore.train import TrainingData, _Training, train
 
 STEPS = 48
-NETWORK = NetworkConfig(variant="figure1", width=2, depth=1, dropout=0.5, normalised=False)
+NETWORK = NetworkConfig(
+    variant="figure1", width=2, depth=1, dropout=0.5, normalised=False, skip_connections=True,
+    expansive_width=None,
+)  # fmt: skip
 AUGMENTATION = AugmentConfig(
     shift=True, rotation=180, mirror=True, displacement_std=2, grid=3, kernel="bicubic",
     grey_shift=0.1, grey_scale=0.1,

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from unetcore import geometry
 from unetcore.errors import InputError
+from unetcore.settings import check_expansive_width
 
 VARIANTS = ("figure1", "release")
 EPSILON = 1e-5  # added to the variance of a map
@@ -28,10 +29,15 @@ class UNet(nn.Module):
     dropout : probability of drop-out at the end of the contracting path (release: 0.5).
     normalised : whether the maps of every 3x3 convolution are normalised, see `TileNormalisation`;
         the paper's are not.
+    skip_connections : whether maps of the contracting path are copied and cropped (paper); else a
+        level of the expansive path is given its up-convolution alone.
+    expansive_width : channels of the first level of the expansive path, which double at every level
+        down to the lowest, 1 to `width`; None for `width` (paper).
 
     Raises
     ------
-    InputError : unknown variant, or a size that is not positive.
+    InputError : unknown variant, a size that is not positive, or an expansive path that is wider
+        than the contracting one.
 
     Notes
     -----
@@ -49,31 +55,30 @@ class UNet(nn.Module):
         variant="figure1",
         dropout=0.5,
         normalised=False,
+        skip_connections=True,
+        expansive_width=None,
     ):
         super().__init__()
-        if variant not in VARIANTS:
-            raise InputError(f"network variant {variant!r}: need one of {', '.join(VARIANTS)}")
-        if min(in_channels, n_classes, width, depth) < 1:
-            raise InputError(
-                f"network with in_channels {in_channels}, n_classes {n_classes}, width {width}, "
-                f"depth {depth}: each must be at least 1"
-            )
         self.settings = dict(
             in_channels=in_channels, n_classes=n_classes, width=width, depth=depth,
             variant=variant, dropout=dropout, normalised=normalised,
+            skip_connections=skip_connections, expansive_width=expansive_width,
         )  # fmt: skip
-        self.depth = depth
+        _check_settings(**self.settings)
+        self.depth, self.skip_connections = depth, skip_connections
         channels = [width * 2**level for level in range(depth + 1)]
         self.contracting = nn.ModuleList(
             TwoConvolutions(c_in, c, dropout if level >= depth - 1 else 0.0, normalised=normalised)
             for level, (c_in, c) in enumerate(zip([in_channels, *channels], channels, strict=False))
         )
         self.pool = nn.MaxPool2d(2)
+        given = [*((expansive_width or width) * 2**level for level in range(depth)), channels[-1]]
         keeps = [variant == "release" and level == 0 for level in range(depth)]
         self.expansive = nn.ModuleList(
             ExpansiveLevel(
-                channels[level + 1],
-                channels[level],
+                given[level + 1],
+                given[level],
+                channels[level] if skip_connections else 0,
                 geometry.skip_margin(level, depth),
                 relu=variant == "release",
                 keep_channels=keeps[level],
@@ -81,7 +86,7 @@ class UNet(nn.Module):
             )
             for level in reversed(range(depth))
         )
-        self.scores = nn.Conv2d(width, n_classes, 1)
+        self.scores = nn.Conv2d(given[0], n_classes, 1)
 
     def forward(self, image, output=None):
         """Scores of every class for the output tile, or for its upper left part.
@@ -110,12 +115,12 @@ class UNet(nn.Module):
         x, skips = image, []
         for level in self.contracting[:-1]:
             x = level(x)  # (B, width 2**l, h - 4, w - 4)
-            skips.append(x)
+            skips.append(x if self.skip_connections else None)
             x = self.pool(x)  # (B, width 2**l, (h - 4) / 2, (w - 4) / 2)
         bottom, *parts = parts
         x = self.contracting[-1](corner(x, bottom))  # (B, width 2**depth, h - 4, w - 4)
         for level, part in zip(self.expansive, parts, strict=True):
-            x = level(x, skips.pop(), part)  # (B, width 2**l, 2 h - 4, 2 w - 4)
+            x = level(x, skips.pop(), part)  # (B, expansive_width 2**l, 2 h - 4, 2 w - 4)
         return self.scores(x)  # (B, n_classes, H - 184, W - 184)
 
 
@@ -164,23 +169,25 @@ class TileNormalisation(nn.Module):
 
 
 class ExpansiveLevel(nn.Module):
-    """Up-convolution, copy and crop, two convolutions."""
+    """Up-convolution, copy and crop, two convolutions; nothing is copied where `c_skip` is 0."""
 
-    def __init__(self, c_in, c_skip, margin, *, relu, keep_channels, normalised=False):
+    def __init__(self, c_in, c_out, c_skip, margin, *, relu, keep_channels, normalised=False):
         super().__init__()
-        c_up = c_in if keep_channels else c_skip
+        c_up = c_in if keep_channels else c_out
         up = nn.ConvTranspose2d(c_in, c_up, 2, stride=2)
         self.up = nn.Sequential(up, nn.ReLU(inplace=True)) if relu else up
         self.margin = margin  # px that the crop takes from each side of the skip connection
-        self.convolutions = TwoConvolutions(c_up + c_skip, c_skip, normalised=normalised)
+        self.convolutions = TwoConvolutions(c_up + c_skip, c_out, normalised=normalised)
 
     def forward(self, x, skip, part=None):
-        """(B, c_in, h, w) and its skip connection -> (B, c_skip, 2 h - 4, 2 w - 4), or a part."""
+        """(B, c_in, h, w) and its skip connection -> (B, c_out, 2 h - 4, 2 w - 4), or a part."""
         return self.convolutions(self._joined(x, skip, part))
 
     def _joined(self, x, skip, part):
         """Up-convolution beside the cropped skip connection: (B, c_up + c_skip, 2 h, 2 w)."""
         up = corner(self.up(x), part)
+        if skip is None:
+            return up
         skip = corner(skip[..., self.margin :, self.margin :], up.shape[-2:], lost=0)
         return torch.cat((up, skip), dim=1)
 
@@ -188,6 +195,17 @@ class ExpansiveLevel(nn.Module):
 def corner(x, part, lost=4):
     """Upper left of (B, C, H, W) from which layers that lose `lost` px make a part of (h, w)."""
     return x if part is None else x[..., : part[0] + lost, : part[1] + lost]
+
+
+def _check_settings(*, variant, in_channels, n_classes, width, depth, expansive_width, **_):
+    if variant not in VARIANTS:
+        raise InputError(f"network variant {variant!r}: need one of {', '.join(VARIANTS)}")
+    if min(in_channels, n_classes, width, depth) < 1:
+        raise InputError(
+            f"network with in_channels {in_channels}, n_classes {n_classes}, width {width}, "
+            f"depth {depth}: each must be at least 1"
+        )
+    check_expansive_width(expansive_width, width)
 
 
 def _check_part(part, full):

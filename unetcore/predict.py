@@ -161,10 +161,15 @@ class Predictor:
             return False
         sides = output or self._output_of(tiles)
         made = zip(*(geometry.expansive_sizes(side, self.depth) for side in sides), strict=True)
-        maps = [tiles.size]
+        maps, settings = [tiles.size], self.network.settings
+        expansive_width = settings["expansive_width"] or settings["width"]
         for level, (h, w) in zip(reversed(range(self.depth + 1)), made, strict=True):
-            c = self.traits.width * 2**level
-            first = c // 2 if level == self.depth else 2 * c
+            copied = settings["width"] * 2**level  # channels of the contracting path
+            if level == self.depth:
+                first, c = copied // 2, copied
+            else:
+                c = expansive_width * 2**level
+                first = c + copied if settings["skip_connections"] else c
             maps += [first * (h + 4) * (w + 4), c * (h + 2) * (w + 2), c * h * w]
         return min(maps) <= LONE_VALUES
 

@@ -97,6 +97,8 @@ FAST = Recipe(
             "depth": 4,
             "dropout": 0.0,  # paper: 0.5
             "normalised": True,  # paper: False
+            "skip_connections": True,
+            "expansive_width": None,
         }
     ),
     augmentation=MappingProxyType(

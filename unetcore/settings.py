@@ -17,13 +17,21 @@ OF_THE_WATCH = ("log_every", "checkpoint_every", "checkpoint_minutes", "validate
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Shape of the network; the arguments of `unetcore.model.UNet`."""
+    """Shape of the network; the arguments of `unetcore.model.UNet`, which says what they mean."""
 
     variant: str
     width: int
     depth: int
     dropout: float
     normalised: bool
+    skip_connections: bool
+    expansive_width: int | None
+
+
+def check_expansive_width(expansive_width: int | None, width: int) -> None:
+    """Refuse an expansive path that is wider than the contracting one; None is as wide."""
+    if expansive_width is not None and not 1 <= expansive_width <= width:
+        raise InputError(f"expansive_width {expansive_width}: need 1 to the width, {width}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,7 @@ class TrainingStep:
 
     Attributes
     ----------
-    network : width, depth and variant, and whether there is drop-out.
+    network : shape of the network; of drop-out only whether there is any.
     output_tile : side in px.
     tiles : computed at once.
     value_size : bytes of a value in a feature map: 4, or 2 in bfloat16.
@@ -334,11 +334,13 @@ class _Walk:
         skips = []
         for level in range(depth):
             self._contracting(width * 2**level, dropped=level == depth - 1)
-            skips.append((self.channels, self.side))
+            copied = self.channels if step.network.skip_connections else 0
+            skips.append((copied, self.side))
             self._pool()
         self._contracting(width * 2**depth, dropped=True)
+        given = step.network.expansive_width or width
         for level in reversed(range(depth)):
-            self._expansive(*skips[level], keep_channels=level == 0)
+            self._expansive(given * 2**level, *skips[level], keep_channels=level == 0)
         self._scores()
 
     def _map(self, channels, side):
@@ -351,20 +353,21 @@ class _Walk:
             size = self._map(self.channels, self.side)
             self.layers.append(_Layer(kept=2 * size, working=2 * size))  # factors, and product
 
-    def _expansive(self, c_skip, skip_side, *, keep_channels):
-        """Up-convolution, copy and crop, two convolutions."""
+    def _expansive(self, c_out, c_skip, skip_side, *, keep_channels):
+        """Up-convolution, copy and crop, two convolutions; `c_skip` is 0 if nothing is copied."""
         release = self.step.network.variant == "release"
-        c_up = self.channels if release and keep_channels else c_skip
+        c_up = self.channels if release and keep_channels else c_out
         taken, side = self._map(self.channels, self.side), 2 * self.side
         up, joined = self._map(c_up, side), self._map(c_up + c_skip, side)
         skip = self._map(c_skip, skip_side)
-        self._weighted(4 * self.channels * c_up + c_up, working=joined + up + taken)
+        copy = joined if c_skip else 0  # else the convolution takes the up-convolution's own map
+        self._weighted(4 * self.channels * c_up + c_up, working=copy + up + taken)
         if release:
-            self.layers.append(_Layer(kept=up, working=joined + up))
+            self.layers.append(_Layer(kept=up if copy else 0, working=joined + up))
         self.layers.append(_Layer(working=joined + 2 * skip, left=skip))  # each side is cut off
         self.channels, self.side = c_up + c_skip, side
-        self._convolution(c_skip, kept=joined)
-        self._convolution(c_skip)
+        self._convolution(c_out, kept=joined)
+        self._convolution(c_out)
 
     def _convolution(self, c_out, kernel=3, kept=0):
         """A convolution; `kept` are bytes of what it takes where no other operation keeps them."""
@@ -390,12 +393,13 @@ class _Walk:
         self.layers.append(_Layer(kept=kept + copy, working=working, weights=size))
 
     def _pool(self):
-        """Keeps the maxima and their 64-bit places, and takes up the gradient that has waited."""
+        """Keeps the maxima and their 64-bit places, and takes up a gradient that has waited."""
         taken = self._map(self.channels, self.side)
         self.side //= 2
         made = self._map(self.channels, self.side)
         places = self.step.tiles * self.channels * self.side**2 * 8
-        self.layers.append(_Layer(kept=made + places, working=made + taken, left=-taken))
+        left = -taken if self.step.network.skip_connections else 0
+        self.layers.append(_Layer(kept=made + places, working=made + taken, left=left))
 
     def _scores(self):
         """The last convolution, and the energy in float32."""

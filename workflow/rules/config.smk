@@ -22,6 +22,7 @@ from unetcore.errors import InputError
 from unetcore.geometry import check_output_tile
 from unetcore.recipes import FAST
 from unetcore.script import BAD_INPUT
+from unetcore.settings import check_expansive_width
 
 HERE = Path(workflow.current_basedir)
 
@@ -146,10 +147,12 @@ def experiment(where, override):
     if override.get("recipe", settings["recipe"]) == "fast":
         update_config(settings, FAST.sections(DATASETS[dataset].label_kind))
     update_config(settings, override)
+    network = settings["network"]
     try:
+        check_expansive_width(network["expansive_width"], network["width"])
         for tile in (settings["training"]["output_tile"], settings["prediction"]["tile"]):
             if tile is not None:
-                check_output_tile(tile, settings["network"]["depth"])
+                check_output_tile(tile, network["depth"])
     except InputError as error:
         refuse(f"{where}: {error}")
     training = settings["training"]
