@@ -114,7 +114,46 @@ def test_test_frames_with_labels_stay_out_of_all_other_folds():
     assert ids([*test, *training]) == [f"train-{z:02d}" for z in range(4)]
 
 
+@pytest.mark.parametrize(
+    ("n", "chosen"),
+    [
+        (1, [18]),  # of the 24 slices 0 to 5 and 12 to 29: the one after twelve others
+        (2, [12, 24]),  # after 6 and 18 others
+        (5, [2, 13, 18, 22, 27]),  # after 2, 7, 12, 16 and 21
+        (24, [*range(6), *range(12, 30)]),
+        (None, [*range(6), *range(12, 30)]),
+    ],
+)
+def test_few_training_frames_are_spread_over_those_outside_the_fold(n, chosen):
+    frames = stack(30, n_test=30)
+    training, test = split_frames(frames, {"blocks": 5, "training_frames": n}, "1")
+    assert ids(training) == [f"train-{z:02d}" for z in chosen]
+    assert test == split_frames(frames, {"blocks": 5}, "1")[1]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_gaps_between_chosen_training_frames_differ_by_one_at_most(seed):
+    rng = np.random.default_rng(seed)
+    frames = stack(int(rng.integers(2, 60)), n_test=1)
+    n = int(rng.integers(1, len(frames)))
+    training, _ = split_frames(frames, {"blocks": 2, "training_frames": n}, "official")
+    assert len(training) == n
+    places = [frame.index for frame in training]
+    gaps = np.diff(places)
+    assert all(gaps >= 1)
+    assert not n > 1 or np.ptp(gaps) <= 1
+    before, after = places[0], len(frames) - 2 - places[-1]
+    assert abs(before - after) <= 1
+
+
+def test_few_training_frames_of_a_movie_without_those_that_are_annotated_in_part():
+    scheme = {"by": "sequence", "training_frames": 1}
+    assert ids(split_frames(movies(), scheme, "01")[0]) == ["02-002"]
+    assert ids(split_frames(movies(), scheme, "02")[0]) == ["01-000"]
+
+
 def test_fold_names():
+    assert fold_names(movies(), {"by": "sequence", "training_frames": 9}) == ["01", "02"]
     assert fold_names(stack(6, n_test=1), {"blocks": 3}) == ["0", "1", "2", "official"]
     assert fold_names(movies(), {"by": "sequence"}) == ["01", "02"]
 
@@ -129,6 +168,18 @@ def test_fold_names():
         (stack(6), {"blocks": 1}, "0", "folds of 1 blocks: expected 2 to 6"),
         (stack(6), {"by": "id"}, "0", r"folds \{'by': 'id'\}: expected"),
         (stack(6), {"blocks": 2, "by": "sequence"}, "0", r"folds \{.*\}: expected"),
+        (
+            movies(),
+            {"by": "sequence", "training_frames": 2},
+            "02",
+            "training_frames 2: fold '02' leaves 1 to train on, need 1 to 1",
+        ),
+        (
+            stack(6),
+            {"blocks": 3, "training_frames": 0},
+            "0",
+            "training_frames 0: fold '0' leaves 4 to train on, need 1 to 4",
+        ),
         (movies()[:4], {"blocks": 3}, "2", None),
         (movies()[:3], {"by": "sequence"}, "01", "fold '01': no fully labelled frame is left"),
     ],

@@ -92,6 +92,16 @@ def test_the_model_is_that_of_a_training_on_the_frames_outside_the_fold(
     ]
 
 
+def test_a_training_on_one_frame_of_two_names_it_and_is_the_same_for_every_seed(
+    dataset, products, tmp_path
+):
+    for seed in (3, 4):
+        settings = replace(SETTINGS, seed=seed)
+        fold(dataset, products, tmp_path, settings, split={"blocks": 3, "training_frames": 1})
+        record = json.loads(products.provenance.read_text())
+        assert (record["seed"], record["training_frames"]) == (seed, ["a-1"])  # of a-0 and a-1
+
+
 def test_what_a_user_must_know_of_a_model_stands_in_it(dataset, products, tmp_path):
     fold(dataset, products, tmp_path)
     description = load_model(products.model)[1]

@@ -202,6 +202,18 @@ def test_published_studies_are_copied_as_table_readable_twin_and_figure(workflow
             "experiments.demo: batch of 1 tiles on 2 process(es) in 1 part(s) each: need a "
             "multiple of 2",
         ),
+        (
+            {"studies": {"em-rate": {"variants": {"a": {"split": {"blocks": 3}}}}}},
+            "studies.em-rate.variants.a.split: unknown key 'blocks', there are training_frames",
+        ),
+        (
+            {"studies": {"em-rate": {"variants": {"a": {"split": {"training_frames": 0}}}}}},
+            "studies.em-rate.variants.a.split.training_frames: 0 is less than the minimum of 1",
+        ),
+        (
+            {"studies": {"em-rate": {"variants": {"a": {"network": {"expansive_width": 65}}}}}},
+            "studies.em-rate.variants.a: expansive_width 65: need 1 to the width, 64",
+        ),
         ({"publish": ["demos"]}, "publish: unknown table or study 'demos', did you mean 'demo'?"),
     ],
 )
@@ -330,6 +342,15 @@ def test_official_test_slices_are_evaluated_beside_the_folds_where_they_have_lab
     (table,) = [line for line in planned if "results/predictions/demo/" in line and "paper" in line]
     for fold in ("0", "official"):
         assert f"results/predictions/demo/fold-{fold}/seed-1/u-net/metrics.json" in table
+
+
+@pytest.mark.slow
+def test_more_training_frames_than_there_are_is_one_line(smoke):
+    few = {"folds": ["0"], "split": {"blocks": 2, "training_frames": 99}}
+    (smoke / "few.yaml").write_text(yaml.safe_dump({"experiments": {"demo": few}}))
+    result = snakemake(smoke, "demo", "-n", "--configfile", "smoke.yaml", "few.yaml")
+    assert result.returncode == 2
+    assert "experiments.demo: training_frames 99: fold '0' leaves 4 to" in result.stdout
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,7 @@ def read_frames(path: Path) -> list[Frame]:
     return frames
 
 
-def fold_names(frames: Sequence[Frame], scheme: Mapping[str, int | str]) -> list[str]:
+def fold_names(frames: Sequence[Frame], scheme: Mapping[str, int | str | None]) -> list[str]:
     """Names of the folds that a scheme makes of these frames.
 
     Parameters
@@ -111,7 +111,7 @@ def fold_names(frames: Sequence[Frame], scheme: Mapping[str, int | str]) -> list
 
 
 def split_frames(
-    frames: Sequence[Frame], scheme: Mapping[str, int | str], fold: str
+    frames: Sequence[Frame], scheme: Mapping[str, int | str | None], fold: str
 ) -> tuple[list[Frame], list[Frame]]:
     """Split the frames of a dataset into training and test frames.
 
@@ -124,7 +124,8 @@ def split_frames(
     frames : frames of one dataset, in the order of their pages.
     scheme : how folds are made of the labelled training frames. ``{"blocks": n}``: n contiguous
         blocks, fold ``"0"`` to ``"n-1"`` names the block tested. ``{"by": "sequence"}``: the fold
-        is the name of the sequence tested.
+        is the name of the sequence tested. Either may hold ``"training_frames": n`` too: only so
+        many of the frames outside the fold are trained on, evenly spread over them; None for all.
     fold : name of the fold, or ``official`` with any scheme: train on all labelled frames of the
         split ``train`` and test on all frames of the split ``test``, labelled or not.
 
@@ -135,7 +136,8 @@ def split_frames(
 
     Raises
     ------
-    InputError : unknown scheme or fold, or no frame is left to train on or to test.
+    InputError : unknown scheme or fold, no frame is left to train on or to test, or there are
+        fewer training frames than asked for.
 
     Examples
     --------
@@ -154,7 +156,18 @@ def split_frames(
     training = [frame for frame in _labelled(frames) if frame not in test and not frame.partial]
     if not training:
         raise InputError(f"fold {fold!r}: no fully labelled frame is left to train on")
-    return training, test
+    wanted = scheme.get("training_frames")
+    return training if wanted is None else _spread(training, wanted, fold), test
+
+
+def _spread(training: list[Frame], n: int, fold: str) -> list[Frame]:
+    """Choose n frames, each the middle one of n parts of equal length."""
+    if not 1 <= n <= len(training):
+        raise InputError(
+            f"training_frames {n}: fold {fold!r} leaves {len(training)} to train on, need 1 to "
+            f"{len(training)}"
+        )
+    return [training[(2 * k + 1) * len(training) // (2 * n)] for k in range(n)]
 
 
 def _labelled(frames: Sequence[Frame]) -> list[Frame]:
@@ -162,11 +175,11 @@ def _labelled(frames: Sequence[Frame]) -> list[Frame]:
 
 
 def _tested_frames(
-    frames: Sequence[Frame], scheme: Mapping[str, int | str]
+    frames: Sequence[Frame], scheme: Mapping[str, int | str | None]
 ) -> dict[str, list[Frame]]:
     """Test frames of every fold of a scheme, by the fold's name."""
     labelled = _labelled(frames)
-    match dict(scheme):
+    match {key: value for key, value in scheme.items() if key != "training_frames"}:
         case {"blocks": int(n), **rest} if not rest:
             return _blocks(labelled, n)
         case {"by": "sequence", **rest} if not rest:

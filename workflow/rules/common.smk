@@ -4,7 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
-from unetcore.data.frames import fold_names, read_frames
+from unetcore.data.frames import read_frames, split_frames
 from unetcore.errors import InputError
 from unetcore.provenance import source_digest
 from unetcore.tables import describe_change
@@ -143,12 +143,13 @@ def folds(name):
     """Folds of an experiment, and the official test frames where their labels are at hand."""
     settings = EXPERIMENTS[name]
     chosen = list(settings["folds"])
-    if "official" in chosen or settings["split"] == {"by": "sequence"}:
+    if "official" in chosen or "by" in settings["split"]:
         return chosen
     path = checkpoints.canonical.get(dataset=settings["dataset"]).output.frames
     frames = read_frames(path)
     try:
-        fold_names(frames, settings["split"])
+        for fold in chosen:
+            split_frames(frames, settings["split"], fold)
     except InputError as error:
         refuse(f"experiments.{name}: {error}")
     labelled = any(frame.labelled for frame in frames if frame.split == "test")
@@ -285,11 +286,12 @@ def study_plan(wildcards):
     """Param function: what a study set out to do, and what was chosen by it."""
     name, study = wildcards.study, config["studies"][wildcards.study]
     base = EXPERIMENTS[study["base"]]
-    sections = {section: base[section] for section in config["defaults"]}
+    sections = ["split", *config["defaults"]]
+    before = {section: base[section] for section in sections}
     changes = {}
     for variant, experiment in zip(study["variants"], study_experiments(name), strict=True):
         changed = {section: EXPERIMENTS[experiment][section] for section in sections}
-        changes[variant] = describe_change(sections, changed, study["base"])
+        changes[variant] = describe_change(before, changed, study["base"])
     return {
         "name": name,
         "title": study["title"],
