@@ -62,6 +62,7 @@ DISTRIBUTIONS = {
     "skimage": "scikit-image",
     "yaml": "pyyaml",
 }  # by name of import
+WRAPPED = {"torch.utils.tensorboard": "tensorboard"}  # imported by a library in our place
 CONDA_NAMES = {"matplotlib-base": "matplotlib", "pytorch": "torch"}
 NEVER_IMPORTED = {"imagecodecs"}  # tifffile finds its decoder of LZW pages by itself
 FOR_POOCH = {"tqdm"}  # its progress bar; our own is in the command line
@@ -142,8 +143,12 @@ def libraries(trees) -> set[str]:
     """Distributions whose modules are imported, without our own and the standard library."""
     ours = {path.stem for path in (ROOT / "workflow/scripts").glob("*.py")}
     ours |= {path.stem for path in (ROOT / "tests").iterdir()} | {"unetcore", "benchmarks"}
-    names = {name.partition(".")[0] for tree in trees for name in imported(tree)}
-    return {DISTRIBUTIONS.get(n, n) for n in names - ours - set(sys.stdlib_module_names)}
+    dotted = {name for tree in trees for name in imported(tree)}
+    names = {name.partition(".")[0] for name in dotted}
+    wrapped = {
+        library for name, library in WRAPPED.items() if any(d.startswith(name) for d in dotted)
+    }
+    return wrapped | {DISTRIBUTIONS.get(n, n) for n in names - ours - set(sys.stdlib_module_names)}
 
 
 def read_sources(folder: str) -> list[ast.Module]:
@@ -237,7 +242,8 @@ def test_evaluation_and_figures_run_without_torch():
 
 def test_every_library_is_declared_and_every_declared_one_used():
     declared = set(requirements(project()["dependencies"]))
-    assert libraries(MODULES.values()) == declared - NEVER_IMPORTED
+    optional = set(requirements(project()["optional-dependencies"]["tensorboard"]))
+    assert libraries(MODULES.values()) == declared - NEVER_IMPORTED | optional
     assert libraries(read_sources("workflow/scripts")) <= declared
 
 
