@@ -22,7 +22,7 @@ ROOMS = (
     {""},  # unetcore/__init__.py: whoever imports a module runs it, so it imports nothing
     {"errors"},
     {"devices", "distributed", "free_memory", "geometry", "labels", "locks", "memory", "stopping"},
-    {"cuda_graph", "distances", "launch"},
+    {"cuda_graph", "distances", "gpus", "launch"},
     {"weights"},
     {"resampling"},
     {"augment"},

@@ -13,6 +13,7 @@ from unetcore.data.frames import read_frames, split_frames
 from unetcore.data.intensity import normalise
 from unetcore.data.io import read_images, to_unit_range, write_stack
 from unetcore.devices import gpu_name, resolve_precision
+from unetcore.gpus import reserve_gpus
 from unetcore.memory import keep_freed_memory
 from unetcore.predict import Predictor, predict_probability
 from unetcore.provenance import hardware
@@ -37,6 +38,8 @@ def main(
     threads: int = 1,
 ) -> None:
     torch.set_num_threads(threads)
+    if device != "cpu":
+        reserve_gpus(1)
     keep_freed_memory()
     network, description = load_model(model)
     budget = prediction["memory_mb"] and prediction["memory_mb"] * 1_000_000

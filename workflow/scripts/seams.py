@@ -9,6 +9,7 @@ import torch
 from unetcore.checkpoint import load_model
 from unetcore.data.intensity import normalise
 from unetcore.data.io import read_images, to_unit_range, write_stack
+from unetcore.gpus import reserve_gpus
 from unetcore.memory import keep_freed_memory
 from unetcore.predict import Predictor, predict_three_ways
 from unetcore.script import run
@@ -21,6 +22,8 @@ def main(
     images: Path, model: Path, probability: Path, *, tile: int, device: str, threads: int = 1
 ) -> None:
     torch.set_num_threads(threads)
+    if device != "cpu":
+        reserve_gpus(1)
     keep_freed_memory()
     network, description = load_model(model)
     grey = to_unit_range(read_images(images)[:1], images)

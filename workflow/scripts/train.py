@@ -6,6 +6,7 @@ import torch
 
 from unetcore.augment import AugmentConfig
 from unetcore.fold_training import Dataset, Held, train_fold
+from unetcore.gpus import reserve_gpus
 from unetcore.launch import launch
 from unetcore.produce import Products, Settings
 from unetcore.script import run
@@ -39,6 +40,8 @@ def main(
     threads: int = 1,
 ) -> None:
     torch.set_num_threads(threads)
+    if device != "cpu":
+        reserve_gpus(processes)
     arguments = {
         "dataset": Dataset(images, labels, frames, classes, weights),
         "settings": Settings(network, augmentation, training, seed, code, device),
