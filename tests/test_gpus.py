@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import predict
@@ -179,7 +180,7 @@ def test_without_locks_a_job_goes_on_and_says_so(seen, monkeypatch, caplog):
 @pytest.mark.parametrize(
     ("script", "work", "settings"),
     [
-        (train, "launch", {"training": PAPER, "processes": 2}),
+        (train, "launch", {"training": asdict(PAPER), "watch": {}, "processes": 2}),
         (predict, "load_model", {}),
         (seams, "load_model", {}),
     ],

@@ -7,6 +7,7 @@ from pathlib import Path
 from unetcore.data.frames import read_frames, split_frames
 from unetcore.errors import InputError
 from unetcore.provenance import source_digest
+from unetcore.settings import OF_THE_WATCH
 from unetcore.tables import describe_change
 from unetcore.tiling import MEMORY, NetworkTraits, TilePlan
 
@@ -53,6 +54,47 @@ def code_of(script):
 def setting(key):
     """Param function: one setting, or one section of settings, of the rule's experiment."""
     return lambda wildcards: EXPERIMENTS[wildcards.experiment][key]
+
+
+def unrecorded(function):
+    """Param function whose value is not on Snakemake's record: a change of it reruns nothing.
+
+    Snakemake compares the params of a finished job with those of now, except those whose function
+    asks for `threads` (or `resources`, `input`, `output`): these, it takes it, are derived from
+    what it knows anyway. So it is enough to ask, and not to use it.
+    """
+    return lambda wildcards, threads: function(wildcards)
+
+
+def hardware(wildcards):
+    """Param function: where networks compute.
+
+    To be passed on unrecorded, also to predictions: who takes results of a server to a laptop, to
+    draw figures, must not compute for hours there. run.json and prediction.json name the machine.
+    """
+    return config["hardware"]
+
+
+def decisive_settings(wildcards):
+    """Param function: settings of a training that decide which network comes out."""
+    settings = EXPERIMENTS[wildcards.experiment]["training"]
+    return {key: value for key, value in settings.items() if key not in OF_THE_WATCH}
+
+
+def watch_settings(wildcards):
+    """Param function: settings of how a training is watched and kept."""
+    settings = EXPERIMENTS[wildcards.experiment]["training"]
+    return {key: settings[key] for key in OF_THE_WATCH}
+
+
+def state_folder(wildcards):
+    """Param function: where a training keeps the states that it goes on from."""
+    return f"results/state/{wildcards.experiment}/fold-{wildcards.fold}/seed-{wildcards.seed}"
+
+
+def validation_metrics(wildcards):
+    """Param function: what a training is watched by; what its experiment is evaluated by."""
+    return EXPERIMENTS[wildcards.experiment]["evaluation"]["metrics"]
 
 
 def prediction_memory(wildcards):

@@ -25,7 +25,7 @@ rule predict:
         fold="{fold}",
         averaging=lambda wildcards: wildcards.averaging.lstrip("+") or "none",
         prediction=setting("prediction"),
-        device=config["hardware"],
+        device=unrecorded(hardware),
         code=code_of("predict"),
     script:
         "../scripts/predict.py"
@@ -50,7 +50,7 @@ rule seams:
         gpu=GPUS,
     params:
         tile=lambda wildcards: EXPERIMENTS[wildcards.experiment]["training"]["output_tile"],
-        device=config["hardware"],
+        device=unrecorded(hardware),
         code=code_of("seams"),
     script:
         "../scripts/seams.py"

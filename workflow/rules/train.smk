@@ -26,18 +26,20 @@ rule train:
         mem_mb=lambda wildcards: 4000 * config["processes"],
         gpu=GPUS * config["processes"],
     params:
-        state="results/state/{experiment}/fold-{fold}/seed-{seed}",
-        board=tensorboard_folder,
         split=setting("split"),
         fold="{fold}",
         seed=lambda wildcards: int(wildcards.seed),
         network=setting("network"),
         augmentation=setting("augmentation"),
-        training=setting("training"),
-        metrics=lambda wildcards: EXPERIMENTS[wildcards.experiment]["evaluation"]["metrics"],
-        postprocessing=validation_postprocessing,
-        device=config["hardware"],
-        processes=config["processes"],
+        training=decisive_settings,
         code=TRAINING_CODE,
+        # How it is watched and where it runs is nothing to train a network again for.
+        watch=unrecorded(watch_settings),
+        metrics=unrecorded(validation_metrics),
+        postprocessing=unrecorded(validation_postprocessing),
+        board=unrecorded(tensorboard_folder),
+        state=unrecorded(state_folder),
+        device=unrecorded(hardware),
+        processes=unrecorded(lambda wildcards: config["processes"]),
     script:
         "../scripts/train.py"

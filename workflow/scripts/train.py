@@ -31,7 +31,8 @@ def main(
     seed: int,
     network: NetworkConfig,
     augmentation: AugmentConfig,
-    training: TrainConfig,
+    training: dict,
+    watch: dict,
     metrics: list[str],
     postprocessing: dict,
     device: str,
@@ -42,9 +43,10 @@ def main(
     torch.set_num_threads(threads)
     if device != "cpu":
         reserve_gpus(processes)
+    config = TrainConfig(**training, **watch)
     arguments = {
         "dataset": Dataset(images, labels, frames, classes, weights),
-        "settings": Settings(network, augmentation, training, seed, code, device),
+        "settings": Settings(network, augmentation, config, seed, code, device),
         "products": Products(model, history, validation, provenance),
         "name": f"{model.parents[2].name} fold {fold} seed {seed}",
         "states": state,
