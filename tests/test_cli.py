@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 import unetcore
-from unetcore import cli
+from unetcore import cli, cli_options
 from unetcore.data.io import read_images, read_probability, write_stack
 from unetcore.data.phantom_em import draw_sections
 from unetcore.evaluate import OF_CELLS, OF_MEMBRANES
@@ -95,11 +95,11 @@ def run(data, tmp_path_factory):
 
 
 def test_choices_are_those_of_the_package():
-    assert get_args(cli.LabelKind) == LABEL_KINDS
-    assert get_args(cli.WeightMapForm) == tuple(FORMS)
-    assert get_args(cli.ClassBalance) == BALANCES
-    assert get_args(cli.Averaging) == AVERAGINGS
-    assert get_args(cli.Precision) == PRECISIONS
+    assert get_args(cli_options.LabelKind) == LABEL_KINDS
+    assert get_args(cli_options.WeightMapForm) == tuple(FORMS)
+    assert get_args(cli_options.ClassBalance) == BALANCES
+    assert get_args(cli_options.Versions) == AVERAGINGS
+    assert get_args(cli_options.FloatFormat) == PRECISIONS
 
 
 def test_version():

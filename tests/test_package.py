@@ -40,6 +40,7 @@ ROOMS = (
     {"provenance", "script"},
     {"produce"},
     {"fold_training", "recipes", "runs", "terminal"},
+    {"cli_errors", "cli_options"},
     {"cli"},
 )
 WITHOUT_TORCH = (

@@ -1,21 +1,19 @@
 """The command line `unet`: the package on one's own images."""
 
-import errno
 import io
 import json
 import logging
-import os
 import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import typer
 from tqdm import tqdm
-from typer.core import TyperGroup
 
 from unetcore import __version__
+from unetcore import cli_options as options
+from unetcore.cli_errors import IS_FIRST, OneLinePerProblem
 from unetcore.data.annotated import (
     AnnotatedImages,
     check_labels,
@@ -24,7 +22,6 @@ from unetcore.data.annotated import (
     read_grey,
     read_stack,
 )
-from unetcore.data.files import FULL_DISK
 from unetcore.data.io import (
     check_pair,
     read_images,
@@ -35,71 +32,12 @@ from unetcore.data.io import (
 from unetcore.errors import InputError, Interrupted
 from unetcore.memory import keep_freed_memory
 from unetcore.recipes import FAST, weight_map_config, weight_maps
-from unetcore.script import BAD_INPUT
 from unetcore.terminal import command, count, duration, metrics_table, progress, show_annotated
-from unetcore.weights import LATER_GAP, ignored_pixels
+from unetcore.weights import ignored_pixels
 
 # Modules that need torch, which takes more than a second to import, are imported where needed.
 
-logger = logging.getLogger("unetcore.cli")  # also where the module itself is the program
-
 INTERRUPTED = 130  # exit code
-IS_FIRST = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one is enough to read
-USERS_OS_ERRORS = (  # of outputs that cannot be written
-    errno.EACCES,
-    errno.EEXIST,
-    errno.EISDIR,
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EROFS,
-    *FULL_DISK,
-)
-
-LabelKind = Literal["mask", "instances"]
-WeightMapForm = Literal["ronneberger2015", "falk2019"]
-ClassBalance = Literal["inverse-frequency", "rarest-one", "none"]
-Device = Literal["auto", "cpu", "gpu"]
-Averaging = Literal["none", "rot7", "d4", "mirror4"]
-Precision = Literal["auto", "float32", "bfloat16"]
-
-
-class _OneLinePerProblem(TyperGroup):
-    """Ends with exit code 2 and one line for what a user can act on; bugs keep their traceback."""
-
-    def invoke(self, ctx):
-        try:
-            return super().invoke(ctx)
-        except (
-            typer.BadParameter,
-            InputError,
-            FloatingPointError,  # a loss of NaN is the settings' or the data's
-            OSError,
-            ExceptionGroup,
-        ) as error:
-            lines = _problems(error)
-            if not lines:
-                raise
-            for line in lines if IS_FIRST else ():
-                typer.echo(f"error: {line}", err=True)
-            if "RANK" in os.environ:
-                from unetcore.distributed import tell_torchrun
-
-                tell_torchrun(error)
-        raise typer.Exit(BAD_INPUT)
-
-
-def _problems(error: Exception) -> list[str]:
-    """What a user can act on, one line each; none if the error is a bug."""
-    if isinstance(error, typer.BadParameter):
-        return [error.format_message()]
-    if isinstance(error, OSError):
-        known = error.errno in USERS_OS_ERRORS
-        file = error.filename2 or error.filename or "output"  # the second of two is the target
-        return [f"{file}: {error.strerror.lower()}"] if known else []
-    if isinstance(error, FloatingPointError):
-        return [str(error)]
-    errors = error.exceptions if isinstance(error, ExceptionGroup) else [error]
-    return [str(e) for e in errors] if all(isinstance(e, InputError) for e in errors) else []
 
 
 class _Lines(logging.Handler):
@@ -110,48 +48,13 @@ class _Lines(logging.Handler):
 
 
 app = typer.Typer(
-    cls=_OneLinePerProblem,
+    cls=OneLinePerProblem,
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-ImagesArgument = Annotated[
-    Path, typer.Argument(metavar="IMAGES", help="Grey images: a TIFF stack, or a folder of TIFFs.")
-]
-LabelsArgument = Annotated[
-    Path, typer.Argument(metavar="LABELS", help="Labels of the images, in the same order.")
-]
-LabelsAreOption = Annotated[
-    LabelKind | None,
-    typer.Option(
-        help="A mask (0 = membrane or background, one other value = cell), or instances (0 = "
-        "background, one number per cell). Default: a mask if there are at most two values.",
-        show_default=False,
-    ),
-]
-IgnoreLabelOption = Annotated[
-    int | None,
-    typer.Option(
-        metavar="LABEL",
-        help="Pixels of this label are neither cell nor background: weight 0.",
-        show_default=False,
-    ),
-]
-DeviceOption = Annotated[
-    Device, typer.Option(help="Where to compute; auto takes a GPU if there is one.")
-]
-OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="File to write.")]
-RunArgument = Annotated[
-    Path, typer.Argument(metavar="RUN_DIR", help="Folder that `unet train` made.")
-]
-
-
-def _weight_option(name: str, what: str):
-    """Option of a number of the weight map; None takes the recipe's."""
-    return typer.Option(help=what, show_default=str(FAST.weight_map[name]))
 
 
 def _examples(*commands: str) -> str:
@@ -193,17 +96,17 @@ def start(
     )
 )
 def validate(
-    images: ImagesArgument,
-    labels: LabelsArgument,
-    labels_are: LabelsAreOption = None,
-    ignore_label: IgnoreLabelOption = None,
+    images: options.Images,
+    labels: options.Labels,
+    labels_are: options.LabelsAre = None,
+    ignore_label: options.IgnoreLabel = None,
 ) -> None:
     """Check images and labels before training."""
     _read_and_show(images, labels, labels_are, ignore_label)
     said = {"--labels-are": labels_are, "--ignore-label": ignore_label}
-    options = [word for option in said.items() if option[1] is not None for word in option]
+    words = [word for option in said.items() if option[1] is not None for word in option]
     typer.echo("\nReady. Train a network on them by:")
-    typer.echo(f"  {command('train', images, labels, '-o', 'run', *options)}")
+    typer.echo(f"  {command('train', images, labels, '-o', 'run', *words)}")
 
 
 @app.command(
@@ -213,33 +116,17 @@ def validate(
     )
 )
 def train(
-    images: ImagesArgument,
-    labels: LabelsArgument,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="RUN_DIR", help="Folder of this training.")
-    ],
-    steps: Annotated[
-        int, typer.Option(min=1, help="Weight updates; twice as many take twice as long.")
-    ] = FAST.training["steps"],
-    width: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Channels of the first level (paper: 64); twice is 4 times the work."
-        ),
-    ] = FAST.network["width"],
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives another network.")] = 0,
-    batch: Annotated[
-        int, typer.Option(min=1, help="Tiles of an update, shared out among torchrun's processes.")
-    ] = FAST.training["batch"],
-    held_out: Annotated[
-        int,
-        typer.Option(
-            min=0, metavar="N", help="Watch the last N images instead of training on them."
-        ),
-    ] = 0,
-    device: DeviceOption = "auto",
-    labels_are: LabelsAreOption = None,
-    ignore_label: IgnoreLabelOption = None,
+    images: options.Images,
+    labels: options.Labels,
+    out: options.NewRunDir,
+    steps: options.Steps = FAST.training["steps"],
+    width: options.Width = FAST.network["width"],
+    seed: options.Seed = 0,
+    batch: options.Batch = FAST.training["batch"],
+    held_out: options.HeldOut = 0,
+    device: options.Device = "auto",
+    labels_are: options.LabelsAre = None,
+    ignore_label: options.IgnoreLabel = None,
 ) -> None:
     """Train a network on images with labels.
 
@@ -276,38 +163,16 @@ def train(
     )
 )
 def predict(
-    run_dir: RunArgument,
-    image: Annotated[
-        Path, typer.Argument(metavar="IMAGE", help="A TIFF image or stack, or a folder of TIFFs.")
-    ],
-    out: OutOption,
-    averaging: Annotated[
-        Averaging, typer.Option(help="Average 7 rotations, the 8 symmetries, or 4 mirror images.")
-    ] = "none",
-    tile: Annotated[
-        int | None,
-        typer.Option(help="Output tile in px, one of 4 + 16 k.", show_default="planned"),
-    ] = None,
-    memory: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="MB",
-            help="Memory that a planned tile may take, beside images and weights.",
-            show_default="half of what is free on a GPU, else 2 GiB",
-        ),
-    ] = None,
-    precision: Annotated[
-        Precision, typer.Option(help="bfloat16 is faster where the hardware computes in it.")
-    ] = "auto",
-    device: DeviceOption = "auto",
-    segmentation: Annotated[
-        Path | None,
-        typer.Option(metavar="OUT", help="Also write separate cells, one number each."),
-    ] = None,
-    smallest_object: Annotated[
-        int, typer.Option(min=0, help="Cells of this many px and less are left out of it.")
-    ] = FAST.postprocessing["smallest_object"],
+    run_dir: options.RunDir,
+    image: options.Image,
+    out: options.Out,
+    averaging: options.Averaging = "none",
+    tile: options.Tile = None,
+    memory: options.Memory = None,
+    precision: options.Precision = "auto",
+    device: options.Device = "auto",
+    segmentation: options.SegmentationOut = None,
+    smallest_object: options.SmallestObject = FAST.postprocessing["smallest_object"],
 ) -> None:
     """Predict images by a trained network.
 
@@ -348,36 +213,12 @@ def predict(
     )
 )
 def evaluate(
-    labels: LabelsArgument,
-    probability: Annotated[
-        Path,
-        typer.Argument(metavar="PROBABILITY", help="What `unet predict` wrote, of these images."),
-    ],
-    segmentation: Annotated[
-        bool,
-        typer.Option(
-            "--segmentation",
-            help="The second file is a segmentation, one number per cell: compute SEG and IoU.",
-        ),
-    ] = False,
-    as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help="Print values, sweeps and the places of splits and mergers as JSON.",
-        ),
-    ] = False,
-    unscaled: Annotated[
-        bool,
-        typer.Option(
-            "--unscaled",
-            help="Take an 8-bit PROBABILITY as it is, as the official program does: all above 0 is "
-            "foreground at every threshold below 1. Default: divide it by 255.",
-        ),
-    ] = False,
-    threads: Annotated[
-        int, typer.Option(min=1, help="Slices judged at a time; the result is the same for any.")
-    ] = 1,
+    labels: options.Labels,
+    probability: options.Probability,
+    segmentation: options.IsSegmentation = False,
+    as_json: options.AsJson = False,
+    unscaled: options.Unscaled = False,
+    threads: options.Threads = 1,
 ) -> None:
     """Compare a prediction with labels.
 
@@ -409,46 +250,19 @@ def evaluate(
     )
 )
 def weights(
-    labels: LabelsArgument,
-    out: OutOption,
-    form: Annotated[
-        WeightMapForm,
-        typer.Option(help="Equation 2 of the paper, or the weights of the authors' later code."),
-    ] = FAST.weight_map["form"],
-    w0: Annotated[
-        float | None, _weight_option("w0", "Equation 2: height of the border term.")
-    ] = None,
-    sigma: Annotated[
-        float | None, _weight_option("sigma", "Equation 2: width of the border term in px.")
-    ] = None,
-    balance: Annotated[
-        ClassBalance | None,
-        _weight_option(
-            "balance", "Equation 2: class weights of mean 1, the rarer class at 1, or all at 1."
-        ),
-    ] = None,
-    gap: Annotated[
-        int | None,
-        typer.Option(
-            help="Background put between touching instances, in px.",
-            show_default=f"{FAST.weight_map['gap']}; falk2019: {LATER_GAP}",
-        ),
-    ] = None,
-    background: Annotated[
-        float | None, _weight_option("background", "falk2019: weight far from cells.")
-    ] = None,
-    background_sigma: Annotated[
-        float | None,
-        _weight_option("background_sigma", "falk2019: width of the rise towards a cell in px."),
-    ] = None,
-    separation: Annotated[
-        float | None, _weight_option("separation", "falk2019: height of the term between cells.")
-    ] = None,
-    separation_sigma: Annotated[
-        float | None, _weight_option("separation_sigma", "falk2019: its width in px.")
-    ] = None,
-    ignore_label: IgnoreLabelOption = None,
-    labels_are: LabelsAreOption = None,
+    labels: options.Labels,
+    out: options.Out,
+    form: options.Form = FAST.weight_map["form"],
+    w0: options.W0 = None,
+    sigma: options.Sigma = None,
+    balance: options.Balance = None,
+    gap: options.Gap = None,
+    background: options.Background = None,
+    background_sigma: options.BackgroundSigma = None,
+    separation: options.Separation = None,
+    separation_sigma: options.SeparationSigma = None,
+    ignore_label: options.IgnoreLabel = None,
+    labels_are: options.LabelsAre = None,
 ) -> None:
     """Write the loss weight of every pixel.
 
@@ -484,7 +298,7 @@ def weights(
         "unet export run -o network.zip",
     )
 )
-def export(run_dir: RunArgument, out: OutOption) -> None:
+def export(run_dir: options.RunDir, out: options.Out) -> None:
     """Pack a trained network for other programs.
 
     The zip holds the weights, a TorchScript file and a model card.

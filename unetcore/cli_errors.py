@@ -1,0 +1,62 @@
+"""What a user of the command line can act on, in one line; bugs keep their traceback."""
+
+import errno
+import os
+
+import typer
+from typer.core import TyperGroup
+
+from unetcore.data.files import FULL_DISK
+from unetcore.errors import InputError
+from unetcore.script import BAD_INPUT
+
+IS_FIRST = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one is enough to read
+USERS_OS_ERRORS = (  # of outputs that cannot be written
+    errno.EACCES,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EROFS,
+    *FULL_DISK,
+)
+
+
+class OneLinePerProblem(TyperGroup):
+    """Commands that end with exit code 2 where a user can act on what went wrong."""
+
+    def invoke(self, ctx):
+        """Run the command; each problem is a line on stderr."""
+        try:
+            return super().invoke(ctx)
+        except (
+            typer.BadParameter,
+            InputError,
+            FloatingPointError,  # a loss of NaN is the settings' or the data's
+            OSError,
+            ExceptionGroup,
+        ) as error:
+            lines = _problems(error)
+            if not lines:
+                raise
+            for line in lines if IS_FIRST else ():
+                typer.echo(f"error: {line}", err=True)
+            if "RANK" in os.environ:
+                from unetcore.distributed import tell_torchrun
+
+                tell_torchrun(error)
+        raise typer.Exit(BAD_INPUT)
+
+
+def _problems(error: Exception) -> list[str]:
+    """What a user can act on, one line each; none if the error is a bug."""
+    if isinstance(error, typer.BadParameter):
+        return [error.format_message()]
+    if isinstance(error, OSError):
+        known = error.errno in USERS_OS_ERRORS
+        file = error.filename2 or error.filename or "output"  # the second of two is the target
+        return [f"{file}: {error.strerror.lower()}"] if known else []
+    if isinstance(error, FloatingPointError):
+        return [str(error)]
+    errors = error.exceptions if isinstance(error, ExceptionGroup) else [error]
+    return [str(e) for e in errors] if all(isinstance(e, InputError) for e in errors) else []

@@ -1,0 +1,161 @@
+"""Arguments and options of the command line: their types, bounds and the words of their help."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from unetcore.recipes import FAST
+from unetcore.weights import LATER_GAP
+
+LabelKind = Literal["mask", "instances"]
+WeightMapForm = Literal["ronneberger2015", "falk2019"]
+ClassBalance = Literal["inverse-frequency", "rarest-one", "none"]
+WhereToCompute = Literal["auto", "cpu", "gpu"]
+Versions = Literal["none", "rot7", "d4", "mirror4"]
+FloatFormat = Literal["auto", "float32", "bfloat16"]
+
+
+def _weight(name: str, what: str):
+    """Option of a number of the weight map; None takes the recipe's."""
+    return typer.Option(help=what, show_default=str(FAST.weight_map[name]))
+
+
+# Of several commands.
+Images = Annotated[
+    Path, typer.Argument(metavar="IMAGES", help="Grey images: a TIFF stack, or a folder of TIFFs.")
+]
+Labels = Annotated[
+    Path, typer.Argument(metavar="LABELS", help="Labels of the images, in the same order.")
+]
+LabelsAre = Annotated[
+    LabelKind | None,
+    typer.Option(
+        help="A mask (0 = membrane or background, one other value = cell), or instances (0 = "
+        "background, one number per cell). Default: a mask if there are at most two values.",
+        show_default=False,
+    ),
+]
+IgnoreLabel = Annotated[
+    int | None,
+    typer.Option(
+        metavar="LABEL",
+        help="Pixels of this label are neither cell nor background: weight 0.",
+        show_default=False,
+    ),
+]
+Device = Annotated[
+    WhereToCompute, typer.Option(help="Where to compute; auto takes a GPU if there is one.")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="File to write.")]
+RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder that `unet train` made.")]
+
+# Of `train`.
+NewRunDir = Annotated[
+    Path, typer.Option("--out", "-o", metavar="RUN_DIR", help="Folder of this training.")
+]
+Steps = Annotated[
+    int, typer.Option(min=1, help="Weight updates; twice as many take twice as long.")
+]
+Width = Annotated[
+    int,
+    typer.Option(min=1, help="Channels of the first level (paper: 64); twice is 4 times the work."),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Another seed gives another network.")]
+Batch = Annotated[
+    int, typer.Option(min=1, help="Tiles of an update, shared out among torchrun's processes.")
+]
+HeldOut = Annotated[
+    int,
+    typer.Option(min=0, metavar="N", help="Watch the last N images instead of training on them."),
+]
+
+# Of `predict`.
+Image = Annotated[
+    Path, typer.Argument(metavar="IMAGE", help="A TIFF image or stack, or a folder of TIFFs.")
+]
+Averaging = Annotated[
+    Versions, typer.Option(help="Average 7 rotations, the 8 symmetries, or 4 mirror images.")
+]
+Tile = Annotated[
+    int | None,
+    typer.Option(help="Output tile in px, one of 4 + 16 k.", show_default="planned"),
+]
+Memory = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="MB",
+        help="Memory that a planned tile may take, beside images and weights.",
+        show_default="half of what is free on a GPU, else 2 GiB",
+    ),
+]
+Precision = Annotated[
+    FloatFormat, typer.Option(help="bfloat16 is faster where the hardware computes in it.")
+]
+SegmentationOut = Annotated[
+    Path | None,
+    typer.Option(metavar="OUT", help="Also write separate cells, one number each."),
+]
+SmallestObject = Annotated[
+    int, typer.Option(min=0, help="Cells of this many px and less are left out of it.")
+]
+
+# Of `evaluate`.
+Probability = Annotated[
+    Path,
+    typer.Argument(metavar="PROBABILITY", help="What `unet predict` wrote, of these images."),
+]
+IsSegmentation = Annotated[
+    bool,
+    typer.Option(
+        "--segmentation",
+        help="The second file is a segmentation, one number per cell: compute SEG and IoU.",
+    ),
+]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print values, sweeps and the places of splits and mergers as JSON.",
+    ),
+]
+Unscaled = Annotated[
+    bool,
+    typer.Option(
+        "--unscaled",
+        help="Take an 8-bit PROBABILITY as it is, as the official program does: all above 0 is "
+        "foreground at every threshold below 1. Default: divide it by 255.",
+    ),
+]
+Threads = Annotated[
+    int, typer.Option(min=1, help="Slices judged at a time; the result is the same for any.")
+]
+
+# Of `weights`.
+Form = Annotated[
+    WeightMapForm,
+    typer.Option(help="Equation 2 of the paper, or the weights of the authors' later code."),
+]
+W0 = Annotated[float | None, _weight("w0", "Equation 2: height of the border term.")]
+Sigma = Annotated[float | None, _weight("sigma", "Equation 2: width of the border term in px.")]
+Balance = Annotated[
+    ClassBalance | None,
+    _weight("balance", "Equation 2: class weights of mean 1, the rarer class at 1, or all at 1."),
+]
+Gap = Annotated[
+    int | None,
+    typer.Option(
+        help="Background put between touching instances, in px.",
+        show_default=f"{FAST.weight_map['gap']}; falk2019: {LATER_GAP}",
+    ),
+]
+Background = Annotated[float | None, _weight("background", "falk2019: weight far from cells.")]
+BackgroundSigma = Annotated[
+    float | None,
+    _weight("background_sigma", "falk2019: width of the rise towards a cell in px."),
+]
+Separation = Annotated[
+    float | None, _weight("separation", "falk2019: height of the term between cells.")
+]
+SeparationSigma = Annotated[float | None, _weight("separation_sigma", "falk2019: its width in px.")]
