@@ -10,9 +10,11 @@ from training_cases import random_tiles
 
 from unetcore import predict as module
 from unetcore.checkpoint import load_model, save_model
+from unetcore.data.intensity import normalise
+from unetcore.data.phantom_em import draw_sections
 from unetcore.errors import InputError
 from unetcore.model import EPSILON, TileNormalisation, UNet, initialise
-from unetcore.normalised import with_fixed_statistics
+from unetcore.normalised import says_nothing, with_fixed_statistics
 from unetcore.predict import Predictor, predict_probability, predict_three_ways
 from unetcore.tiling import predict_tiled
 
@@ -322,8 +324,82 @@ def test_brightness_and_contrast_of_the_image_hardly_matter(contrast, brightness
     assert np.abs(changed - scores_of(plain, image)).max() > 0.1 * changed.std()
 
 
-def test_constant_image_has_a_finite_prediction():
-    assert np.isfinite(scores_of(normalised_network(), np.ones((40, 40), np.float32))).all()
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("averaging", ["none", "rot7"])
+@pytest.mark.parametrize(("value", "noise"), [(0, 0), (0.7, 0), (-2.5, 1e-6)])
+def test_all_pixels_of_a_blank_image_get_the_scores_of_the_shifts(
+    value, noise, averaging, precision, caplog
+):
+    network = normalised_network(width=8, depth=4)
+    image = (value + noise * blobs(60, 50)).astype(np.float32)
+    found = predict_probability(image, predictor_of(network, precision), averaging=averaging)
+    last = normalisations(network)[-1].bias.detach().relu()  # the last map, of any pixel
+    scores = network.scores.weight[:, :, 0, 0] @ last + network.scores.bias
+    expected = torch.softmax(scores, 0)[1].item()
+    least = 1e-5 if precision == "float32" else 0.01
+    np.testing.assert_allclose(found, expected, rtol=0, atol=least)
+    assert np.ptp(found) < 1e-6
+    assert "an image is the same everywhere" in caplog.text
+
+
+def test_rounding_of_a_blank_image_would_overflow(monkeypatch):
+    network, image = normalised_network(width=8, depth=4), np.full((60, 50), 0.7, np.float32)
+    monkeypatch.setattr(module, "says_nothing", lambda tile, dtype: torch.zeros(1, dtype=bool))
+    with np.errstate(all="ignore"):
+        try:
+            largest = np.abs(scores_of(network, image)).max()
+        except FloatingPointError:
+            largest = np.inf
+    assert largest > 1e6
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("change", ["a bright pixel", "grey noise"])
+def test_a_nearly_blank_image_is_normalised(change, precision):
+    image = np.full((60, 50), 178, np.float32)
+    if change == "a bright pixel":
+        image[30, 20] = 255
+    else:
+        image += np.random.default_rng(0).integers(0, 2, image.shape)
+    found = scores_of(normalised_network(width=8, depth=4), image / 255, precision=precision)
+    assert np.isfinite(found).all()
+    assert np.ptp(found[1] - found[0]) > 1
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_rule_for_blank_images_changes_no_bit_of_others(precision, monkeypatch):
+    section, _ = draw_sections(np.random.default_rng(0), 1, 128)
+    image = normalise(section.astype(np.float32) / 255, "slice")[0]
+    network = normalised_network(width=8, depth=4)
+    found = scores_of(network, image, precision=precision)
+    monkeypatch.setattr(module, "says_nothing", lambda tile, dtype: torch.zeros(1, dtype=bool))
+    np.testing.assert_array_equal(scores_of(network, image, precision=precision), found)
+
+
+def test_statistics_leave_out_blank_tiles(monkeypatch):
+    monkeypatch.setattr(module, "STATISTICS_SIDE", SMALL)
+    image = np.full((20, 120), 0.3, np.float32)
+    image[:, :40] = blobs(20, 40)
+    network = normalised_network(width=4)
+    given = []
+
+    def recording(network, tiles):
+        given.extend(tiles)
+        return with_fixed_statistics(network, given)
+
+    monkeypatch.setattr(module, "with_fixed_statistics", recording)
+    fixed = predictor_of(network).fixed_for(image)
+    assert [tile.std() > 0 for tile in given] == [True]  # of the tiles at columns 0, 50 and 100
+    assert_same_weights(fixed.network, with_fixed_statistics(network, given))
+    whole = predict_tiled(image, fixed, 132)
+    np.testing.assert_array_equal(predict_tiled(image, fixed, SMALL), whole)
+
+
+def test_an_image_of_several_channels_is_blank_if_all_of_them_are():
+    tiles = torch.zeros(3, 2, 4, 4)
+    tiles[1, 0, 1, 2] = 1
+    tiles[2, :, 0, 0] = 1e-5  # standard deviation of 2.4e-6
+    assert says_nothing(tiles, torch.float32).tolist() == [True, False, True]
 
 
 def test_prediction_without_fixed_statistics_is_refused():

@@ -56,6 +56,28 @@ def test_gradient_of_a_batch_is_the_mean_of_its_tiles():
     assert not torch.allclose(each[0][2], each[1][2], rtol=0.1)  # else the test says nothing
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_blank_tile_counts_for_nothing_to_a_normalised_network(precision):
+    network = {"width": 8, "depth": 4, "dropout": 0, "normalised": True}
+    config = changed(PAPER, dice=1.0, precision=precision)
+    tiles = random_tiles(1, 2, depth=4)
+    tiles[0][1] = -2.5 * (1 + 1e-7 * tiles[0][1])
+    alone, both = update_of(config, **network), update_of(changed(config, batch=2), **network)
+    loss, _, norm = alone.gradient([one(tiles, 0)], [0])
+    found, _, half = both.gradient([tiles], [0])
+    assert norm > 0
+    assert found.item() == pytest.approx(loss.item() / 2, rel=1e-3)
+    assert half.item() == pytest.approx(norm.item() / 2, rel=1e-2)
+    assert alone.gradient([one(tiles, 1)], [0])[2] == 0
+
+
+def test_gradient_of_a_blank_tile_would_overflow():
+    model = new_network(width=8, depth=4, dropout=0, normalised=True)
+    tiles = random_tiles(1, 1, depth=4)
+    weighted_cross_entropy(model(torch.full_like(tiles[0], -2.5)), *tiles[1:]).backward()
+    assert not gradient_of(model).abs().max() < 1e15
+
+
 @pytest.mark.parametrize("reduction", ["weighted-mean", "mean", "sum"])
 @pytest.mark.parametrize("n", [1, 2])
 def test_gradient_in_parts_is_that_of_the_whole_batch(reduction, n):

@@ -11,7 +11,7 @@ from scipy import ndimage
 from unetcore import geometry
 from unetcore.devices import autocast, choose_device, resolve_precision
 from unetcore.errors import InputError
-from unetcore.normalised import with_fixed_statistics
+from unetcore.normalised import says_nothing, with_fixed_statistics
 from unetcore.tiling import (
     MEMORY,
     NaivePlan,
@@ -104,7 +104,8 @@ class Predictor:
 
         Of a network that normalises its maps, it takes their statistics from the image: from all of
         it if it is small, else from `STATISTICS_TILES` per axis that are spread over it, and that
-        depend on nothing but its size. `predict_tiled` calls this by itself.
+        depend on nothing but its size; tiles that are the same everywhere are left out.
+        `predict_tiled` calls this by itself.
 
         Parameters
         ----------
@@ -123,12 +124,13 @@ class Predictor:
         self._check_channels(image.shape[0] if len(image.shape) == 3 else 1)
         tiles = (
             torch.as_tensor(input_tile(image, tile, geometry.halo(self.depth)), device=self.device)
+            .float()[None]
+            .contiguous(memory_format=torch.channels_last)
             for tile in _statistics_tiles(image.shape[-2:], self.depth)
         )
         with torch.inference_mode(False), autocast(self.precision, self.device)():
             plain = with_fixed_statistics(
-                self.network,
-                (t[None].float().contiguous(memory_format=torch.channels_last) for t in tiles),
+                self.network, (tile for tile in tiles if not says_nothing(tile, self.dtype))
             )
         return Predictor(plain, self.precision, self.traits.memory, self.kind)
 

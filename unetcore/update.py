@@ -6,9 +6,10 @@ from dataclasses import dataclass, fields
 import torch
 
 from unetcore.cuda_graph import CapturedStep
-from unetcore.devices import autocast
+from unetcore.devices import autocast, resolve_precision
 from unetcore.distributed import Processes
 from unetcore.loss import soft_dice_loss, weighted_cross_entropy
+from unetcore.normalised import says_nothing
 from unetcore.optimisation import gradient_norm, make_optimiser
 from unetcore.settings import TrainConfig
 
@@ -95,6 +96,7 @@ class Update:
         self.network = processes.wrap(model, self.device)
         self.optimiser = make_optimiser(model, config)
         self.autocast = autocast(config.precision, self.device)
+        self.dtype = getattr(torch, resolve_precision(config.precision, self.device))
         self.tally = Tally.empty(self.device)
         self.single = None  # update by one part, made when the first tiles are there
 
@@ -151,8 +153,13 @@ class Update:
         return self.processes.mean(loss), self.processes.mean(foreground), norm
 
     def _add_gradient(self, tiles, n_parts):
-        """Add the gradient of one part to that of the others."""
+        """Add the gradient of one part to that of the others.
+
+        To a normalised network a tile that says nothing counts for nothing: its gradient overflows.
+        """
         images, classes, weights = tiles
+        if self.model.settings["normalised"]:
+            weights = weights * ~says_nothing(images, self.dtype)[:, None, None]
         with self.autocast():
             scores = self.network(images)
         loss = weighted_cross_entropy(scores, classes, weights, self.config.reduction)
