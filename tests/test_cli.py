@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import unetcore
 from unetcore import cli, cli_options
-from unetcore.data.io import read_images, read_probability, write_stack
+from unetcore.data.io import read_images, read_labels, read_probability, write_stack
 from unetcore.data.phantom_em import draw_sections
 from unetcore.evaluate import OF_CELLS, OF_MEMBRANES
 from unetcore.predict import AVERAGINGS
@@ -293,6 +293,32 @@ def test_ignored_pixels_are_not_learned_from(tmp_path, small_recipe, monkeypatch
     assert description["weight_map"]["ignore_label"] == 255
     (line,) = refusal(*words, "--labels-are", "mask", "--ignore-label", 254)
     assert "a mask of the values 0, 1, 255" in line
+
+
+def test_an_image_that_teaches_nothing_is_said_and_does_no_harm(data, tmp_path):
+    """Of three images one is blank and one is ignored, whose labels say nothing of background."""
+    images, labels = read_images(data / "images.tif"), read_labels(data / "labels.tif")
+    images[1], labels[2] = 70, 9
+    labels[:2] = labels[:2] > 0
+    write_stack(tmp_path / "images.tif", images)
+    write_stack(tmp_path / "labels.tif", labels.astype(np.uint8))
+    trained = unet(*train_words(tmp_path, tmp_path / "run", steps=6), "--ignore-label", 9)
+    assert trained.exit_code == 0, trained.output
+    assert "1 image the same everywhere: teaching nothing" in trained.output
+    assert "without a cell" not in trained.output
+    assert "33.3 % ignored" in trained.output
+    words = ("predict", tmp_path / "run", tmp_path / "images.tif", "-o", tmp_path / "p.tif")
+    told = unet(*words)
+    assert told.exit_code == 0
+    assert told.output.count("an image is the same everywhere") == 1
+    probability = read_images(tmp_path / "p.tif")
+    assert np.isfinite(probability).all()
+    assert [np.ptp(page) > 0 for page in probability] == [True, False, True]
+
+    write_stack(tmp_path / "images.tif", np.full_like(images, 70))
+    words = train_words(tmp_path, tmp_path / "other", steps=6)
+    (line,) = refusal(*words, "--ignore-label", 9)
+    assert line == "error: images of 3 training slices are the same everywhere: nothing to learn"
 
 
 def test_train_announces_its_time_and_the_next_command(data, tmp_path, small_recipe):

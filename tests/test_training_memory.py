@@ -20,6 +20,7 @@ from unetcore.settings import NetworkConfig
 from unetcore.training_memory import (
     TrainingStep,
     check_both_classes,
+    check_contrast,
     check_memory,
     check_tile_fits,
     explain_out_of_memory,
@@ -348,3 +349,13 @@ def test_class_that_counts_nowhere_is_missing():
         InputError, match=r"^loss weights of the 2 training slices are 0 everywhere"
     ):
         check_both_classes(classes, 0 * WEIGHTS)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 2, 3, 4)])
+def test_slices_of_one_grey_value_each_are_refused(shape):
+    images = np.zeros(shape, np.float32)
+    images[1] = 0.3
+    with pytest.raises(InputError, match=r"^images of 2 training slices are the same everywhere: "):
+        check_contrast(images)
+    images[1, ..., 2, 3] = 0.4
+    check_contrast(images)

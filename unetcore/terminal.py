@@ -73,7 +73,8 @@ def show_annotated(
     grey, ids, kind = annotated.images, annotated.labels, annotated.kind
     values = np.unique(ids)
     interior = 100 * np.mean(ids > 0)
-    empty = int((ids.max(axis=(1, 2)) == 0).sum())
+    empty = (ids.max(axis=(1, 2)) == 0) & ~annotated.ignored.all(axis=(1, 2))
+    blank = int((grey.min(axis=(1, 2)) == grey.max(axis=(1, 2))).sum())
     said = "" if guessed else "; --labels-are says otherwise"
     if kind == "mask":
         what = f"a mask of {values[0]} and {values[1]}"
@@ -85,8 +86,11 @@ def show_annotated(
         ("labels", str(labels), f"{what}{said}"),
         ("", "", f"{interior:.1f} % cell interior"),
     ]
-    if empty:
-        rows.append(("", "", f"{count(empty, 'image')} without a cell: background is taught"))
+    if blank:
+        rows.insert(2, ("", "", f"{count(blank, 'image')} the same everywhere: teaching nothing"))
+    if empty.any():
+        n_empty = count(int(empty.sum()), "image")
+        rows.append(("", "", f"{n_empty} without a cell: background is taught"))
     print_table(rows)
 
 

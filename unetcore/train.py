@@ -29,6 +29,7 @@ from unetcore.stopping import StopRequest
 from unetcore.training_memory import (
     TrainingStep,
     check_both_classes,
+    check_contrast,
     check_memory,
     check_tile_fits,
     explain_out_of_memory,
@@ -173,6 +174,7 @@ def train(
     shape = data.images.shape[-2:]
     check_tile_fits(shape, training.output_tile, network.depth)
     check_both_classes(data.classes, data.weights)
+    check_contrast(data.images)
     with ExitStack() as stack:
         group = stack.enter_context(processes(place))
         check_batch(training.batch, group.size, training.accumulate)

@@ -252,6 +252,18 @@ def check_both_classes(classes: np.ndarray, weights: np.ndarray) -> None:
         raise InputError(f"labels of {slices} hold no {missing}{where}: nothing to learn")
 
 
+def check_contrast(images: np.ndarray) -> None:
+    """Refuse training slices, an (N, H, W) or (N, C, H, W) array, that are all of one grey value.
+
+    Raises
+    ------
+    InputError : every channel of every slice is the same everywhere.
+    """
+    if (images == images[..., :1, :1]).all():
+        slices = f"{len(images)} training slice{'s' if len(images) > 1 else ''}"
+        raise InputError(f"images of {slices} are the same everywhere: nothing to learn")
+
+
 def _describe(step, available):
     """What a step takes, what there is, and what would fit."""
     tiles = f"{step.tiles} output tiles of" if step.tiles > 1 else "output tile"

@@ -308,8 +308,10 @@ def _check(images, labels, classes, weights):
         )
     if not np.isfinite(images).all():
         raise InputError("held-out images: hold NaN or infinite values, finite ones are needed")
-    if not (np.isfinite(weights).all() and weights.min() >= 0 and weights.max() > 0):
+    if not (np.isfinite(weights).all() and weights.min() >= 0):
         raise InputError(
             f"weights of the held-out slices: {weights.min()} to {weights.max()}, finite ones >= 0 "
-            f"are needed, and one above 0"
+            f"are needed"
         )
+    if not weights.any():
+        raise InputError("held-out slices: every pixel is ignored, there is nothing to measure")
