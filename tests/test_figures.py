@@ -15,6 +15,7 @@ from unetcore.figures import (
     Example,
     HeldOut,
     History,
+    Loss,
     colour_instances,
     compared_plans,
     loss_curves,
@@ -30,6 +31,8 @@ from unetcore.figures import (
 )
 from unetcore.metrics import warping_error
 from unetcore.tiling import NaivePlan, plan_tiles, several_tiles
+
+PLAIN = Loss("weighted-mean", 0)
 
 
 def history(losses, rates=None):
@@ -61,7 +64,7 @@ def two_cells(membrane):
 
 def test_one_curve_per_training_colour_by_fold_and_dash_by_seed():
     histories = {(f, s): history([0.7, 0.5, 0.4]) for f in ("0", "1") for s in (0, 1)}
-    (axes,) = loss_curves(histories).axes
+    (axes,) = loss_curves(histories, PLAIN).axes
     curves = {c.get_label(): c for c in axes.lines if not c.get_label().startswith("_")}
     assert list(curves) == [f"fold {f}, seed {s}" for f in "01" for s in (0, 1)]
     assert curves["fold 0, seed 0"].get_color() == curves["fold 0, seed 1"].get_color()
@@ -71,7 +74,7 @@ def test_one_curve_per_training_colour_by_fold_and_dash_by_seed():
 
 
 def test_logged_losses_are_drawn_as_they_are_and_constants_stay_under_smoothing():
-    (axes,) = loss_curves({("0", 0): history([0.5] * 40)}).axes
+    (axes,) = loss_curves({("0", 0): history([0.5] * 40)}, PLAIN).axes
     logged, smooth = axes.lines[:2]
     assert logged.get_ydata().tolist() == [0.5] * 40
     np.testing.assert_allclose(smooth.get_ydata(), 0.5)
@@ -79,9 +82,30 @@ def test_logged_losses_are_drawn_as_they_are_and_constants_stay_under_smoothing(
 
 def test_a_drop_of_the_learning_rate_is_marked_at_its_first_step():
     curve = history([0.5, 0.4, 0.3, 0.2], [1e-3, 0.9e-3, 1e-4, 1e-4])
-    (axes,) = loss_curves({("0", 0): curve}).axes
+    (axes,) = loss_curves({("0", 0): curve}, PLAIN).axes
     (drop,) = [line for line in axes.lines if line.get_label() == "_drop"]
     assert drop.get_xdata()[0] == 60
+
+
+@pytest.mark.parametrize(
+    ("loss", "said", "undecided"),
+    [
+        (PLAIN, "weighted cross entropy", [np.log(2)]),
+        (Loss("weighted-mean", 1.0), "weighted cross entropy + Dice", []),
+        (Loss("sum", 0), "weighted cross entropy (sum)", []),
+        (Loss("mean", 0.5), "weighted cross entropy (mean) + 0.5 Dice", []),
+    ],
+    ids=str,
+)
+def test_the_axis_says_what_the_loss_is_and_ln_2_is_marked_where_it_is_that_of_1_2(
+    loss, said, undecided
+):
+    figure = loss_curves({("0", 0): history([0.5, 0.4])}, loss)
+    (axes,) = figure.axes
+    assert axes.get_ylabel() == said
+    marked = [line.get_ydata()[0] for line in axes.lines if line.get_label() == "_undecided"]
+    assert marked == undecided
+    assert ("undecided network, ln 2" in legend_texts(figure)) == bool(undecided)
 
 
 def held_out(**values):
@@ -95,8 +119,13 @@ def titles(figure):
 
 def test_held_out_values_have_a_panel_each_with_a_dot_at_the_best():
     values = {"loss": [0.6, 0.2, 0.4], "warping_error": [0.1, 0.001, 0.0001], "seg": [0, 0.9, 0.5]}
-    figure = loss_curves({("0", 0): history([0.5] * 6)}, "t", {("0", 0): held_out(**values)})
-    assert titles(figure) == ["augmented training tiles", "loss ↓", "warping error ↓", "SEG ↑"]
+    figure = loss_curves({("0", 0): history([0.5] * 6)}, PLAIN, "t", {("0", 0): held_out(**values)})
+    assert titles(figure) == [
+        "augmented training tiles",
+        "cross entropy ↓",
+        "warping error ↓",
+        "SEG ↑",
+    ]
     for axes, name, best in zip(figure.axes[1:], values, (80, 120, 80), strict=True):
         curve, dot = axes.lines
         assert curve.get_ydata().tolist() == values[name]
@@ -107,7 +136,7 @@ def test_held_out_values_have_a_panel_each_with_a_dot_at_the_best():
 
 def test_an_error_of_0_is_shown():
     found = held_out(loss=[0.5, 0.5], rand_error=[0.5, 0.0])
-    panel = loss_curves({("0", 0): history([0.5])}, "t", {("0", 0): found}).axes[2]
+    panel = loss_curves({("0", 0): history([0.5])}, PLAIN, "t", {("0", 0): found}).axes[2]
     assert panel.get_yscale() == "linear"
     assert panel.get_ylim()[0] <= 0
 
@@ -116,7 +145,7 @@ def test_trainings_keep_their_looks_in_all_panels_and_those_without_values_are_l
     runs = [(fold, seed) for fold in "01" for seed in (0, 1)]
     measured = {run: held_out(loss=[0.5, 0.4]) for run in reversed(runs[:3])}
     measured[runs[3]] = HeldOut(np.array([]), {"loss": np.array([])})
-    figure = loss_curves({run: history([0.5, 0.4]) for run in runs}, "t", measured)
+    figure = loss_curves({run: history([0.5, 0.4]) for run in runs}, PLAIN, "t", measured)
     upper, lower = figure.axes
     known = {line.get_label(): line for line in upper.lines}
     shown = lower.lines[::2]  # each is followed by its dot
@@ -129,7 +158,7 @@ def test_trainings_keep_their_looks_in_all_panels_and_those_without_values_are_l
 
 def test_without_held_out_values_there_is_one_panel_under_the_title():
     unmeasured = {("0", 0): HeldOut(np.array([]), {"loss": np.array([])})}
-    (axes,) = loss_curves({("0", 0): history([0.5])}, "title", unmeasured).axes
+    (axes,) = loss_curves({("0", 0): history([0.5])}, PLAIN, "title", unmeasured).axes
     assert axes.get_title(loc="left") == "title"
 
 
@@ -336,7 +365,7 @@ def test_overview_has_five_panels():
 
 def test_equal_figures_make_equal_files(tmp_path):
     for name in ("a.svg", "b.svg", "a.png", "b.png"):
-        save(loss_curves({("0", 0): history([0.7, 0.5])}, "title"), tmp_path / name)
+        save(loss_curves({("0", 0): history([0.7, 0.5])}, PLAIN, "title"), tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 

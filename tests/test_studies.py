@@ -9,7 +9,7 @@ import pytest
 import study_table
 
 from unetcore.errors import InputError
-from unetcore.figures import HeldOut, History, study
+from unetcore.figures import HeldOut, History, Loss, study
 from unetcore.figures.study import positions
 from unetcore.studies import (
     COLUMNS,
@@ -24,6 +24,7 @@ from unetcore.studies import (
 )
 from unetcore.tables import Measurement, describe_change
 
+PLAIN, DICE = Loss("weighted-mean", 0), Loss("weighted-mean", 1.0)
 SLICES = "cross-validation on the 4 labelled training slices, 2 contiguous blocks"
 
 
@@ -235,7 +236,10 @@ def test_prediction_of_another_study_is_refused(trained):
 def test_scripts_from_files_to_files(tmp_path, trained):
     table, markdown, figure = (tmp_path / f"rate.{suffix}" for suffix in ("csv", "md", "svg"))
     study_table.main(*trained[:2], table, markdown, plan=plan())
-    figure_study.main(*trained, figure, plan=plan(chosen="0.001", reason="Less is more."))
+    losses = [{"reduction": "weighted-mean", "dice": 0}] * 2
+    figure_study.main(
+        *trained, figure, plan=plan(chosen="0.001", reason="Less is more."), losses=losses
+    )
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [(r["variant"], r["metric"]) for r in rows] == [
         ("0.001", "rand_error"),
@@ -247,9 +251,10 @@ def test_scripts_from_files_to_files(tmp_path, trained):
     assert "<svg" in figure.read_text()
 
 
-def draw(scores_of, variants, **options):
+def draw(scores_of, variants, losses=(PLAIN,), **options):
     """Figure of one training per variant with the given values by metric and method."""
-    return study({v: [history([0.7, 0.5, 0.4])] for v in variants}, scores_of, "t", **options)
+    curves = {v: [history([0.7, 0.5, 0.4])] for v in variants}
+    return study(curves, scores_of, losses, "t", **options)
 
 
 def panel(figure, title):
@@ -284,6 +289,25 @@ def test_points_are_the_values_and_the_line_goes_through_the_means_in_order():
     assert mean.get_xydata().tolist() == [[0.01, 0.125], [0.1, 0.375]]
     assert axes.get_xscale() == "log"
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.1", "0.01"]
+
+
+@pytest.mark.parametrize(
+    ("losses", "said", "marked"),
+    [
+        ([PLAIN, PLAIN], "weighted cross entropy", True),
+        ([DICE, DICE], "weighted cross entropy + Dice", False),
+        ([PLAIN, DICE], "different losses", False),
+    ],
+    ids=["plain", "Dice", "both"],
+)
+def test_the_panel_of_the_losses_says_what_they_are(losses, said, marked):
+    figure = draw({"seg": {"u-net": {"a": [0.5], "b": [0.25]}}}, ["a", "b"], losses)
+    axes = panel(figure, said)
+    assert axes.get_ylabel() == "training loss"
+    assert [line.get_ydata()[0] for line in lines_of(axes, "undecided")] == [np.log(2)] * marked
+    (legend,) = figure.legends
+    texts = [text.get_text() for text in legend.get_texts()]
+    assert ("undecided network, ln 2" in texts) == marked
 
 
 def test_categories_are_not_joined_and_methods_stand_beside_each_other():

@@ -12,6 +12,7 @@ from unetcore.figures.example import Example, first_complete, read_example
 from unetcore.figures.loss_curves import (
     HeldOut,
     History,
+    Loss,
     loss_curves,
     read_history,
     read_validation,
@@ -31,6 +32,7 @@ __all__ = [
     "Example",
     "HeldOut",
     "History",
+    "Loss",
     "as_instances",
     "colour_instances",
     "compared_plans",

@@ -1,6 +1,7 @@
 """Figure of the losses: how the trainings of an experiment went, and on held-out slices."""
 
 import csv
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,6 @@ from unetcore.figures.style import LINES, styled
 from unetcore.tables import MEASURES
 
 DASHES = ("-", "--", ":", "-.")
-UNDECIDED_LOSS = float(np.log(2))  # cross entropy of a network that gives both classes 1/2
 FEW = 4  # trainings; the noise of more would hide the curves
 DROP = 0.5  # a learning rate that falls below this part of the one before is a drop
 COLUMNS = 3  # panels of held-out values side by side
@@ -27,6 +27,37 @@ WIDTH, TALL, LOW = 7.2, 3.6, 1.9  # inches: the figure; the panel of the losses;
 WIDE_SPAN = 5  # errors whose largest is so many times the smallest stand on a logarithmic scale
 
 Training = tuple[str, int]  # fold and seed
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a training makes small.
+
+    Attributes
+    ----------
+    reduction : of the cross entropy over the pixels of a tile: "weighted-mean", "mean" or "sum".
+    dice : weight of the Dice loss that is added, 0 for none.
+
+    Examples
+    --------
+    >>> Loss("weighted-mean", 1).in_words, Loss("sum", 0.5).in_words
+    ('weighted cross entropy + Dice', 'weighted cross entropy (sum) + 0.5 Dice')
+    """
+
+    reduction: str
+    dice: float
+
+    @property
+    def in_words(self) -> str:
+        """Name; the cross entropy is that of Eq. 1."""
+        reduction = "" if self.reduction == "weighted-mean" else f" ({self.reduction})"
+        dice = "" if self.dice == 0 else " + Dice" if self.dice == 1 else f" + {self.dice:g} Dice"
+        return f"weighted cross entropy{reduction}{dice}"
+
+    @property
+    def of_undecided(self) -> float | None:
+        """What a network has that gives both classes 1/2; None where it depends on the labels."""
+        return math.log(2) if self == Loss("weighted-mean", 0) else None
 
 
 @dataclass(frozen=True)
@@ -107,6 +138,7 @@ def _column(rows: Iterable[Mapping[str, str]], name: str) -> np.ndarray:
 @styled
 def loss_curves(
     histories: Mapping[Training, History],
+    loss: Loss,
     title: str = "",
     validations: Mapping[Training, HeldOut] | None = None,
 ) -> Figure:
@@ -115,6 +147,7 @@ def loss_curves(
     Parameters
     ----------
     histories : by (fold, seed). Colours tell folds apart, dashes tell seeds apart.
+    loss : what it is.
     title : heading of the figure.
     validations : by (fold, seed), of the trainings that were validated; those without a row are
         left out.
@@ -122,8 +155,9 @@ def loss_curves(
     Returns
     -------
     Figure: the curves are smoothed; behind them, unless they are many, stand the losses as logged.
-    A dashed line marks the loss of a network that cannot decide, ln 2; a dotted one each place
-    where the learning rate drops. If there are validations, a panel for the loss and for each
+    A dashed line marks the loss of a network that cannot decide, where that is ln 2; a dotted one
+    each place where the learning rate drops. If there are validations, a panel for the cross
+    entropy, which is weighted and without Dice whatever the loss, and for each
     metric follows, unsmoothed, with a dot where a training was best.
     """
     measured = {key: one for key, one in (validations or {}).items() if len(one.step)}
@@ -132,8 +166,8 @@ def loss_curves(
     figure, axes, panels = _panels(title, len(names))
     _draw_curves(axes, histories, looks)
     curves, _ = axes.get_legend_handles_labels()
-    marks = _draw_marks(axes, histories)
-    _scale(axes)
+    marks = _draw_marks(axes, histories, loss.of_undecided)
+    _scale(axes, loss)
     for panel, name in zip(panels, names, strict=True):
         _draw_held_out(panel, name, measured, looks)
         panel.set_xlim(axes.get_xlim())
@@ -212,28 +246,28 @@ def _draw_held_out(
     if not rising and everything.min() > 0 and everything.max() > WIDE_SPAN * everything.min():
         _logarithmic(axes)
     axes.grid(True, axis="y")
-    axes.set_title(f"{measure.title} {measure.arrow}" if measure else "loss ↓")
+    axes.set_title(f"{measure.title} {measure.arrow}" if measure else "cross entropy ↓")
 
 
-def _draw_marks(axes: Axes, histories: Mapping[Training, History]) -> list[Artist]:
+def _draw_marks(
+    axes: Axes, histories: Mapping[Training, History], undecided: float | None
+) -> list[Artist]:
     """Lines where learning rates drop and at the loss of an undecided network; their legend."""
-    drop, undecided = ({"color": "0.6", "lw": 1.0, "ls": dashes} for dashes in (":", "--"))
+    drop, level = ({"color": "0.6", "lw": 1.0, "ls": dashes} for dashes in (":", "--"))
+    marks = []
+    if undecided is not None:
+        axes.axhline(undecided, **level, label="_undecided")
+        marks.append(Line2D([], [], **level, label="undecided network, ln 2"))
     for step in sorted({step for history in histories.values() for step in _drops(history)}):
         axes.axvline(step, **drop, label="_drop")
-    axes.axhline(UNDECIDED_LOSS, **undecided, label="_undecided")
-    return [
-        Line2D([], [], **undecided, label="undecided network, ln 2"),
-        Line2D([], [], **drop, label="learning rate drops"),
-    ]
+    return [*marks, Line2D([], [], **drop, label="learning rate drops")]
 
 
-def _scale(axes: Axes) -> None:
+def _scale(axes: Axes, loss: Loss) -> None:
     """Steps from 0 on; losses on a logarithmic scale."""
     _logarithmic(axes)
     axes.grid(True, axis="y")
-    axes.set(
-        xlim=(0, None), xlabel="step (weight updates)", ylabel="weighted cross entropy (Eq. 1)"
-    )
+    axes.set(xlim=(0, None), xlabel="step (weight updates)", ylabel=loss.in_words)
 
 
 def _logarithmic(axes: Axes) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib
 from matplotlib.artist import Artist
@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, NullLocator
 
 from unetcore.figures.curves import smooth
-from unetcore.figures.loss_curves import UNDECIDED_LOSS, HeldOut, History
+from unetcore.figures.loss_curves import HeldOut, History, Loss
 from unetcore.figures.panels import legend_below, letter, new_figure
 from unetcore.figures.style import LINES, styled
 from unetcore.tables import MEASURES
@@ -29,6 +29,7 @@ TALL, WIDE, NARROW = 2.5, 3.6, 2.2  # inches: a row, the panel of the losses, on
 def study(
     curves: Mapping[str, Sequence[History]],
     scores: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]],
+    losses: Collection[Loss],
     title: str = "",
     *,
     chosen: str | None = None,
@@ -40,6 +41,7 @@ def study(
     ----------
     curves : histories by variant, one per training.
     scores : values by metric, method and variant, one per fold and seed.
+    losses : what the variants make small.
     title : heading of the figure.
     chosen : variant that the recipe took; it is marked.
     held_out : what was measured on held-out slices during training, by variant, one per training.
@@ -50,13 +52,14 @@ def study(
     Figure: left the smoothed losses and, where there is one, the course of a metric on held-out
     slices; right a panel per metric with a point per fold and seed. Where all variants are
     positive numbers, they stand on a logarithmic axis with a line through the means; categories
-    have a dash at each mean.
+    have a dash at each mean. The panel of the losses is named by what they are, if that is one.
     """
     variants = list(curves)
     colours = _colours(variants)
     watched = _watched(held_out or {})
     figure, left, right = _panels(title, n_left=2 if watched else 1, n_right=len(scores))
-    _draw_losses(left[0], curves, colours, chosen)
+    loss = next(iter(losses)) if len(set(losses)) == 1 else None
+    marks = _draw_losses(left[0], curves, colours, loss, chosen)
     if watched:
         _draw_courses(left[1], held_out, colours, watched)
     for axes, (metric, by_method) in zip(right, scores.items(), strict=True):
@@ -64,7 +67,7 @@ def study(
         axes.set_title(f"{MEASURES[metric].title} {MEASURES[metric].arrow}")
     methods = list(dict.fromkeys(method for by_method in scores.values() for method in by_method))
     letter([*left, *right])
-    legend_below(figure, _legend(colours, methods, chosen))
+    legend_below(figure, [*_legend(colours, methods, chosen), *marks])
     return figure
 
 
@@ -117,23 +120,28 @@ def _draw_losses(
     axes: Axes,
     curves: Mapping[str, Sequence[History]],
     colours: Mapping[str, object],
+    loss: Loss | None,
     chosen: str | None,
-) -> None:
-    """Smoothed losses, one line per training."""
+) -> list[Artist]:
+    """Smoothed losses, one line per training; what the legend says of the panel alone."""
     for variant, histories in curves.items():
         for history in histories:
             width = 2.2 if variant == chosen else 1.2
             axes.plot(
                 history.step, smooth(history.loss), color=colours[variant], lw=width, gid=variant
             )
-    axes.axhline(UNDECIDED_LOSS, color="0.6", lw=1.0, ls="--", gid="undecided")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(True, axis="y")
     axes.set(xlim=(0, None), xlabel="step (weight updates)")
-    axes.set_title("training loss (Eq. 1)")
+    axes.set_ylabel("training loss")
+    axes.set_title(loss.in_words if loss else "different losses")
+    if loss is None or loss.of_undecided is None:
+        return []
+    how = {"color": "0.6", "lw": 1.0, "ls": "--", "label": "undecided network, ln 2"}
+    return [axes.axhline(loss.of_undecided, **how, gid="undecided")]
 
 
 def _watched(held_out: Mapping[str, Sequence[HeldOut]]) -> str | None:
@@ -223,4 +231,4 @@ def _legend(
             Line2D([], [], color="0.4", ls="", marker=MARKERS[k % len(MARKERS)], ms=5, label=method)
             for k, method in enumerate(methods)
         ]
-    return [*entries, Line2D([], [], color="0.6", lw=1.0, ls="--", label="undecided network, ln 2")]
+    return entries

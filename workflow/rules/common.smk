@@ -250,6 +250,12 @@ def histories(wildcards):
     return [f"{folder}/history.csv" for folder in run_folders(wildcards.experiment, "runs")]
 
 
+def loss_of(experiment):
+    """What the trainings of an experiment make small, see `unetcore.figures.Loss`."""
+    training = EXPERIMENTS[experiment]["training"]
+    return {key: training[key] for key in ("reduction", "dice")}
+
+
 def published(kind):
     """Published names among the tables or among the studies."""
     return [name for name in config["publish"] if name in config[kind]]

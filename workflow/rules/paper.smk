@@ -79,6 +79,7 @@ rule figure_loss_curves:
         mem_mb=500,
     params:
         title=setting("title"),
+        loss=lambda wildcards: loss_of(wildcards.experiment),
         code=code_of("figure_loss_curves"),
     script:
         "../scripts/figure_loss_curves.py"

@@ -58,6 +58,7 @@ rule figure_study:
         mem_mb=500,
     params:
         plan=study_plan,
+        losses=lambda wildcards: [loss_of(e) for e in study_experiments(wildcards.study)],
         code=code_of("figure_study"),
     script:
         "../scripts/figure_study.py"

@@ -3,20 +3,22 @@
 import logging
 from pathlib import Path
 
-from unetcore.figures import loss_curves, read_history, read_validation, save
+from unetcore.figures import Loss, loss_curves, read_history, read_validation, save
 from unetcore.script import run
 from unetcore.tables import training_of
 
 logger = logging.getLogger(__name__)
 
 
-def main(histories: list[Path], validations: list[Path], figure: Path, *, title: str) -> None:
+def main(
+    histories: list[Path], validations: list[Path], figure: Path, *, title: str, loss: Loss
+) -> None:
     curves, measured = {}, {}
     for history, validation in zip(histories, validations, strict=True):
         _, fold, seed = training_of(history)
         curves[fold, seed] = read_history(history)
         measured[fold, seed] = read_validation(validation)
-    save(loss_curves(curves, title, measured), figure)
+    save(loss_curves(curves, loss, title, measured), figure)
     logger.info("%s: %d trainings", figure, len(curves))
 
 

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from unetcore.figures import save, study
+from unetcore.figures import Loss, save, study
 from unetcore.script import run
 from unetcore.studies import Study, curves, read_held_out, read_results, scores
 
@@ -17,11 +17,13 @@ def main(
     figure: Path,
     *,
     plan: Study,
+    losses: list[dict],
 ) -> None:
     results = read_results(plan, metrics, histories)
     drawn = study(
         curves(results),
         scores(results),
+        {Loss(**loss) for loss in losses},
         plan.title,
         chosen=plan.chosen,
         held_out=read_held_out(plan, validations),
