@@ -373,16 +373,15 @@ def test_publish_copies_and_fills_the_readme(tmp_path, results):
     published[0].parent.mkdir()
     provenance = tmp_path / "docs" / "provenance.csv"
     scores = tmp_path / "docs" / "scores.csv"
-    figure, figure_copy = tmp_path / "rate.svg", tmp_path / "docs" / "rate.svg"
+    figure, figure_copy = tmp_path / "loss.svg", tmp_path / "docs" / "loss.svg"
     figure.write_text("<svg/>")
     publish.main(
         made[:2],
-        [],
         [figure],
+        [],
         [run],
         [],
         published,
-        [],
         [figure_copy],
         provenance,
         scores,

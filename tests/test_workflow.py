@@ -117,7 +117,7 @@ def test_overlay_for_two_cores_trains_each_sequence_once_and_leaves_out_u373(wor
 def test_overlay_for_two_cores_runs_its_own_study_on_one_fold_and_no_wide_network(workflow):
     result = snakemake(workflow, "-n", "studies", "--configfile", "config/cpu.yaml")
     assert result.returncode == 0, result.stdout[-3000:]
-    for rate in ("0.0003", "0.001", "0.002", "0.005", "0.01"):
+    for rate in ("0.0003", "0.001", "0.003", "0.01"):
         assert f"results/runs/em-cpu-rate-{rate}/fold-4/seed-0/history.csv" in result.stdout
     for unwanted in ("runs/em-rate", "fold-0", "best-threshold", "fold-official"):
         assert unwanted not in result.stdout

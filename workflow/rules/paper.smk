@@ -9,7 +9,7 @@ PUBLISHED = published_experiments()
 PUBLISHED_TABLES = expand(
     "{table}.{format}", table=[*published("tables"), "claims"], format=["csv", "md"]
 )
-PUBLISHED_STUDIES = study_files(published("studies"))
+PUBLISHED_STUDIES = [f"docs/{path}" for path in study_files(published("studies"))]
 PUBLISHED_FIGURES = [
     *expand("{experiment}/loss_curves.svg", experiment=PUBLISHED),
     *expand(
@@ -253,7 +253,6 @@ rule publish:
     output:
         published_tables=expand("docs/results/{table}", table=PUBLISHED_TABLES),
         published_figures=expand("docs/results/{figure}", figure=PUBLISHED_FIGURES),
-        published_studies=[f"docs/{path}" for path in PUBLISHED_STUDIES],
         provenance="docs/results/provenance.csv",
         scores="docs/results/scores.csv",
     log:

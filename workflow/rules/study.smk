@@ -1,7 +1,8 @@
 """Studies: one-factor experiments, by which settings that the paper leaves open are chosen.
 
 Needs: the metrics and histories of the variants of a study; each variant is an ordinary experiment.
-Makes: `results/studies/{study}.csv`, its readable twin, and a figure.
+Makes: `results/studies/{study}.csv`, its readable twin, and a figure; copies in `docs/results/studies`
+when asked for these or for `publish`.
 """
 
 
@@ -62,3 +63,24 @@ rule figure_study:
         code=code_of("figure_study"),
     script:
         "../scripts/figure_study.py"
+
+
+rule publish_study:
+    """Published copy of a file of a study."""
+    input:
+        "results/studies/{study}.{format}",
+    output:
+        "docs/results/studies/{study}.{format}",
+    log:
+        "logs/publish_study/{study}.{format}.log",
+    benchmark:
+        "logs/benchmarks/publish_study/{study}.{format}.tsv"
+    wildcard_constraints:
+        format="csv|md|svg",
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+    shell:
+        "cp {input} {output} 2> {log}"

@@ -26,14 +26,13 @@ def main(
     metrics: list[Path],
     published_tables: list[Path],
     published_figures: list[Path],
-    published_studies: list[Path],
     provenance: Path,
     scores: Path,
     *,
     readme: Path,
 ) -> None:
-    copies = [*published_tables, *published_figures, *published_studies]
-    for source, copy in zip([*tables, *figures, *studies], copies, strict=True):
+    copies = [*published_tables, *published_figures]
+    for source, copy in zip([*tables, *figures], copies, strict=True):
         shutil.copyfile(source, copy)
     trainings = read_trainings(runs)
     write_trainings(provenance, trainings)
@@ -43,7 +42,7 @@ def main(
     section = readme_section(texts, cost_table(trainings))
     text = replace_results(readme.read_text("utf-8"), section, name=str(readme))
     readme.write_text(text, "utf-8")
-    logger.info("%d files and the results of %s", len(copies), readme)
+    logger.info("%d files and the results of %s", len(copies) + len(studies), readme)
 
 
 if __name__ == "__main__":
