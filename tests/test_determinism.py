@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from training_cases import (
     AUGMENTATION,
     FAST,
@@ -24,10 +25,24 @@ from training_cases import (
 )
 
 from benchmarks import determinism as bench
-from benchmarks.determinism import Difference, Sizes, Way
+from benchmarks.determinism import Difference
+from benchmarks.ways_to_train import (
+    AVX2,
+    MUST_AGREE,
+    ON_CPU,
+    ON_GPU,
+    OTHER_SEED,
+    RECIPES,
+    REFERENCE,
+    RESUMED,
+    Sizes,
+    Way,
+    settings_of,
+)
 from unetcore.checkpoint import save_model
 from unetcore.errors import InputError, Interrupted
 from unetcore.predict import Predictor, predict_probability
+from unetcore.recipes import FAST as RECIPE_FAST
 from unetcore.settings import OF_THE_WATCH
 from unetcore.train import TrainingData, _environment, _Training, train
 
@@ -209,62 +224,92 @@ def test_the_contract_names_its_tests_and_settings():
         assert f"`{name}`" in text, name
 
 
-SGD = next(iter(bench.OPTIMISERS))
-TINY = Sizes(steps=(1, 2, 4), interrupted_after=2, width=2, depth=1, output_tile=20, side=96)
+TINY = Sizes(
+    steps=(1, 2, 4), interrupted_after=2, width=2, depth=1, output_tile=20, side=96, held_out=1
+)
 
 
 @pytest.mark.slow
 def test_measured_in_processes_of_their_own():
     ways = (
-        Way(bench.REFERENCE),
-        *(way for way in bench.ON_CPU if way.name in bench.MUST_AGREE),
+        Way(REFERENCE),
+        *(way for way in ON_CPU if way.name in MUST_AGREE),
         Way("torch", compiled=False),
-        Way("AVX2", variables=bench.AVX2),
-        Way(bench.OTHER_SEED, seed=1),
+        Way("AVX2", variables=AVX2),
+        Way(OTHER_SEED, seed=1),
     )
-    again, resumed, by_torch, avx2, seed = bench.measure(ways, bench.OPTIMISERS[SGD], TINY)[0]
+    again, resumed, by_torch, avx2, seed = bench.measure(ways, "paper", TINY)[0]
     for each in (again, resumed):
         assert each.same_bytes == (True, True, True)
         assert each.weights == (0, 0, 0)
-        assert (each.probability, each.flipped, each.prediction) == (0, 0, 0)
+        assert (each.probability, each.flipped, each.rand_error, each.prediction) == (0, 0, 0, 0)
     assert by_torch.prediction == seed.prediction == 0  # the network and its use are the same
     assert max(by_torch.weights + avx2.weights) < 1e-4
     assert not any(by_torch.same_bytes)
     assert min(seed.weights) > 0.1
 
 
-def found(probability, weight, file, prediction):
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipe_is_itself_only_smaller_and_shorter(recipe):
+    whole = yaml.safe_load((ROOT / "config.yaml").read_text("utf-8"))["defaults"]
+    if recipe == "fast":
+        whole |= RECIPE_FAST.sections("mask")
+    small = settings_of(recipe, TINY)
+    for name in ("augmentation", "weight_map"):
+        assert small[name] == whole[name]
+    for name, smaller in {
+        "network": {"width", "depth"},
+        "training": {"steps", "warmup_steps", "output_tile", "precision", "validate_every"},
+    }.items():
+        changes = {key for key in whole[name] if small[name][key] != whole[name][key]}
+        assert changes <= smaller
+        assert small[name].keys() == whole[name].keys()
+
+
+def found(probability, weight, file, rand_error, prediction):
     """What came of a training, after steps 1 and 2; the first is as good as the other's."""
     weights = [np.float32([1, 2]), np.float32([1, weight])]
-    return bench._Found([b"1", file], weights, np.float32(probability), np.float32(prediction))
+    maps = np.float32(probability), rand_error, np.float32(prediction)
+    return bench._Found([b"1", file], weights, *maps)
 
 
 def test_difference_by_hand():
-    one = found([0.25, 0.5, 0.75, 1], 2, b"a", [0.5, 0.5])
-    other = found([0.375, 0.375, 0.5, 1], 2.25, b"b", [0.5, 0.75])
-    expected = Difference("b", (0, 0.25), (True, False), 0.25, 0.25, 0.25)
-    assert bench._difference("b", one, other) == expected
-    assert bench._difference("a", one, one) == Difference("a", (0, 0), (True, True), 0, 0, 0)
+    one = found([0.25, 0.5, 0.75, 1], 2, b"a", 0.5, [0.5, 0.5])
+    other = found([0.375, 0.375, 0.375, 1], 2.25, b"b", 0.25, [0.5, 0.75])
+    expected = Difference("b", (0, 0.25), (True, False), 0.375, 0.5, -0.25, 0.25)
+    assert bench._difference("b", one, other, 0.4) == expected
+    same = Difference("a", (0, 0), (True, True), 0, 0, 0, 0)
+    assert bench._difference("a", one, one, 0.4) == same
+
+
+def test_reference_is_judged_at_its_best_threshold():
+    """Above 0.3 are all four white pixels and one other; above 0.4 only three of them."""
+    labels = np.array([[[1, 1, 1, 1, 0, 0, 0, 0]]])
+    probability = np.float32([[[0.9, 0.9, 0.9, 0.35, 0.6, 0.25, 0.25, 0.25]]])
+    judged = bench._reference(found(probability, 2, b"a", 0.125, [0]), labels)
+    assert judged.threshold == pytest.approx(0.3)
+    assert (judged.wrong, judged.rand_error) == (1 / 8, 0.125)
 
 
 def test_what_a_process_left(tmp_path):
     for step in TINY.steps:
         save_model(tmp_path / f"{step}.safetensors", new_network(step), {})
     np.save(tmp_path / "prediction.npy", np.ones(3))
-    image = np.zeros((30, 30), np.float32)
-    left = bench._found(tmp_path, TINY, image)
+    images, labels = np.zeros((2, 30, 30), np.float32), np.ones((2, 30, 30), int)
+    left = bench._found(tmp_path, TINY, images, labels)
     for step, file, row in zip(TINY.steps, left.files, left.weights, strict=True):
         assert file == (tmp_path / f"{step}.safetensors").read_bytes()
         np.testing.assert_array_equal(row, weights_of(new_network(step)))
     np.testing.assert_array_equal(left.prediction, np.ones(3))
-    expected = predict_probability(image, Predictor(new_network(4).eval(), device="cpu"))
-    np.testing.assert_array_equal(left.probability, expected)
+    expected = predict_probability(images[0], Predictor(new_network(4).eval(), device="cpu"))
+    np.testing.assert_array_equal(left.probability, [expected, expected])
+    assert left.rand_error == 0  # all is one cell, and so is a map above 0
 
 
 DIFFERENCES = [
-    Difference(bench.RESUMED, (0, 0), (True, False), 0, 0, 0),
-    Difference("b", (1e-9, 0.25), (False, False), 0.5, 0.125, 1e-7),
-    Difference(bench.OTHER_SEED, (0.5, 0.5), (False, False), 1, 0.25, 0),
+    Difference(RESUMED, (0, 0), (True, False), 0, 0, 0, 0),
+    Difference("b", (1e-9, 0.25), (False, False), 0.5, 0.125, -0.03125, 1e-7),
+    Difference(OTHER_SEED, (0.5, 0.5), (False, False), 1, 0.25, 0.5, 0),
 ]
 
 
@@ -273,8 +318,8 @@ def test_table_by_hand():
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert cells[0][1:3] == ["weights, step 1", "weights, step 20"]
     # Weights that differ in the sign of a zero only are not the same bytes.
-    assert cells[2][1:] == ["identical", "0.0e+00", "identical", "none", "identical"]
-    assert cells[3][1:] == ["1.0e-09", "2.5e-01", "5.0e-01", "12.50%", "1.0e-07"]
+    assert cells[2][1:] == ["identical", "0.0e+00", "identical", "none", "same", "identical"]
+    assert cells[3][1:] == ["1.0e-09", "2.5e-01", "5.0e-01", "12.50%", "-0.0312", "1.0e-07"]
 
 
 def test_rows_by_hand():
@@ -284,12 +329,12 @@ def test_rows_by_hand():
     assert bench._promise("sgd", DIFFERENCES).ours == 1  # of the two models of the resumed one
 
 
-@pytest.mark.parametrize("ways", [bench.ON_CPU, bench.ON_GPU])
+@pytest.mark.parametrize("ways", [ON_CPU, ON_GPU])
 def test_every_way_is_measured_against_the_first_and_the_last_is_another_seed(ways):
     names = [way.name for way in ways]
     assert len(set(names)) == len(names)
-    assert (names[0], names[-1]) == (bench.REFERENCE, bench.OTHER_SEED)
-    assert set(bench.MUST_AGREE) < set(names)
+    assert (names[0], names[-1]) == (REFERENCE, OTHER_SEED)
+    assert set(MUST_AGREE) < set(names)
     assert all(way.against in names[:k] for k, way in enumerate(ways) if k)
 
 
