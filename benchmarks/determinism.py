@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn.utils import parameters_to_vector
 
+from benchmarks.page import put_between
 from benchmarks.timing import Row, smaller_is_better
 from benchmarks.ways_to_train import (
     MUST_AGREE,
@@ -30,7 +31,6 @@ from benchmarks.ways_to_train import (
 )
 from unetcore.checkpoint import load_model
 from unetcore.devices import choose_device, gpu_name
-from unetcore.errors import InputError
 from unetcore.metrics import pixel_error, rand_error
 from unetcore.provenance import hardware
 from unetcore.tables.text import markdown_table
@@ -92,8 +92,7 @@ def determinism() -> list[Row]:
         differences, reference = measure(ways, recipe, Sizes())
         parts += [_head(recipe, reference), table(differences, Sizes())]
         rows += [*_shares(recipe, differences), _promise(recipe, differences)]
-    text = put_between(PAGE.read_text("utf-8"), f"measured on a {device}", "\n\n".join(parts))
-    PAGE.write_text(text, encoding="utf-8")
+    put_between(PAGE, f"measured on a {device}", "\n\n".join(parts))
     return rows
 
 
@@ -213,20 +212,6 @@ def table(differences: list[Difference], sizes: Sizes) -> str:
 
 def _cell(difference, identical):
     return "identical" if identical else f"{difference:.1e}"
-
-
-def put_between(text: str, name: str, content: str) -> str:
-    """Put content between the two marks of a name, in place of what stands there.
-
-    Raises
-    ------
-    InputError : the marks are not there, once each and in this order.
-    """
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    if text.count(begin) != 1 or text.count(end) != 1 or text.index(end) < text.index(begin):
-        raise InputError(f"{PAGE.name}: expected {begin} and then {end}, once each")
-    before, rest = text.split(begin)
-    return f"{before}{begin}\n\n{content}\n\n{end}{rest.split(end)[1]}"
 
 
 def _facts(sizes):

@@ -26,6 +26,7 @@ from training_cases import (
 
 from benchmarks import determinism as bench
 from benchmarks.determinism import Difference
+from benchmarks.page import around
 from benchmarks.ways_to_train import (
     AVX2,
     MUST_AGREE,
@@ -40,7 +41,7 @@ from benchmarks.ways_to_train import (
     settings_of,
 )
 from unetcore.checkpoint import save_model
-from unetcore.errors import InputError, Interrupted
+from unetcore.errors import Interrupted
 from unetcore.predict import Predictor, predict_probability
 from unetcore.recipes import FAST as RECIPE_FAST
 from unetcore.settings import OF_THE_WATCH
@@ -338,22 +339,8 @@ def test_every_way_is_measured_against_the_first_and_the_last_is_another_seed(wa
     assert all(way.against in names[:k] for k, way in enumerate(ways) if k)
 
 
-def test_page_keeps_what_stands_beside_the_marks():
-    text = "A\n<!-- x: begin -->\nold\n<!-- x: end -->\nB"
-    assert bench.put_between(text, "x", "new") == text.replace("old", "\nnew\n")
-    for wrong in (
-        "",
-        text + text,
-        text.replace("begin", "end"),
-        "<!-- x: end --><!-- x: begin -->",
-    ):
-        with pytest.raises(
-            InputError, match=r"determinism\.md: expected <!-- x: begin --> and then"
-        ):
-            bench.put_between(wrong, "x", "new")
-
-
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
 def test_the_page_has_a_place_for_the_numbers_of_each_device(device):
-    text = bench.PAGE.read_text("utf-8")
-    assert bench.put_between(text, f"measured on a {device}", "new") != text
+    before, after = around(bench.PAGE, name := f"measured on a {device}")
+    assert before.endswith(f"<!-- {name}: begin -->")
+    assert after.startswith(f"<!-- {name}: end -->")
