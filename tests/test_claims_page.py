@@ -95,6 +95,12 @@ def test_every_override_is_a_configuration_that_plans_its_trainings(tmp_path):
             assert run in result.stdout
 
 
+def test_other_momentum_has_the_effective_rate_of_the_base():
+    (change,) = [v["training"] for _, v in VARIANTS if "momentum" in v.get("training", {})]
+    rates = [t["learning_rate"] / (1 - t["momentum"]) for t in (change, DEFAULTS["training"])]
+    assert rates[0] == pytest.approx(rates[1])
+
+
 def test_costs_are_those_that_the_page_names():
     """Of 132 px five tiles take the operations of one of 388, and four its memory."""
     paper = NetworkConfig(**DEFAULTS["network"])

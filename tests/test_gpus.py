@@ -142,17 +142,34 @@ def test_equal_numbers_in_two_jobs_of_slurm_are_different_gpus(start):
     assert not any(job.warnings for job in jobs)
 
 
+@pytest.mark.slow
+def test_a_job_that_takes_all_is_known_to_the_next(start):
+    first, second = start(2, 2, **{VISIBLE: "0,1"}), start(1, 4)
+    assert take(first) == "0,1"
+    assert take(second) == "2"
+    assert not first.warnings + second.warnings
+
+
 @pytest.mark.parametrize(
-    ("visible", "n_seen", "n"),
-    [(None, 1, 1), (None, 0, 1), (None, 1, 2), ("3", 8, 1), ("", 0, 1), ("5,2", 8, 2)],
+    ("visible", "n_seen", "n", "reserved"),
+    [
+        (None, 1, 1, {"0"}),
+        (None, 1, 2, {"0"}),
+        ("3", 8, 1, {"3"}),
+        ("5,2", 8, 2, {"5", "2"}),
+        (None, 0, 1, set()),
+        ("", 0, 1, set()),
+    ],
 )
-def test_where_there_is_no_choice_nothing_is_done(seen, monkeypatch, tmp_path, visible, n_seen, n):
+def test_where_there_is_no_choice_all_are_reserved(
+    seen, monkeypatch, tmp_path, visible, n_seen, n, reserved
+):
     seen(n_seen)
     if visible is not None:
         monkeypatch.setenv(VISIBLE, visible)
     reserve_gpus(n)
     assert os.environ.get(VISIBLE) == visible
-    assert list(tmp_path.iterdir()) == []
+    assert {path.parent.name for path in tmp_path.glob("*/*/job-*")} == reserved
 
 
 def test_torchrun_has_chosen_already(seen, monkeypatch, tmp_path):
@@ -164,16 +181,17 @@ def test_torchrun_has_chosen_already(seen, monkeypatch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_locks_a_job_goes_on_and_says_so(seen, monkeypatch, caplog):
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EACCES, errno.ENOSPC])
+def test_where_nothing_can_be_locked_a_job_goes_on_and_says_so(seen, monkeypatch, caplog, number):
     def refuse(descriptor, operation):
-        raise OSError(errno.ENOLCK, "No locks available")
+        raise OSError(number, os.strerror(number))
 
     seen(2)
     monkeypatch.setattr(fcntl, "flock", refuse)
     reserve_gpus(1)
     assert VISIBLE not in os.environ
     (message,) = caplog.messages
-    assert message.endswith("this file system has no locks: jobs may share a GPU")
+    assert message.endswith(f"{os.strerror(number)}: jobs may share a GPU")
 
 
 @pytest.mark.parametrize(("device", "expected"), [("gpu", 1), ("auto", 1), ("cpu", None)])

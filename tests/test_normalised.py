@@ -376,10 +376,16 @@ def test_the_rule_for_blank_images_changes_no_bit_of_others(precision, monkeypat
     np.testing.assert_array_equal(scores_of(network, image, precision=precision), found)
 
 
-def test_statistics_leave_out_blank_tiles(monkeypatch):
+@pytest.mark.parametrize(
+    ("told", "telling"),
+    [(slice(0, 40), [True]), (slice(80, 90), [True, True])],
+    ids=["in a tile of the usual ones", "between them: then all tiles of 20 px are looked at"],
+)
+def test_statistics_leave_out_blank_tiles(monkeypatch, told, telling):
+    # The usual output tiles lie at columns 0, 50 and 100, and have a halo of 8 px.
     monkeypatch.setattr(module, "STATISTICS_SIDE", SMALL)
     image = np.full((20, 120), 0.3, np.float32)
-    image[:, :40] = blobs(20, 40)
+    image[:, told] = blobs(20, 40)[:, : told.stop - told.start]
     network = normalised_network(width=4)
     given = []
 
@@ -389,7 +395,7 @@ def test_statistics_leave_out_blank_tiles(monkeypatch):
 
     monkeypatch.setattr(module, "with_fixed_statistics", recording)
     fixed = predictor_of(network).fixed_for(image)
-    assert [tile.std() > 0 for tile in given] == [True]  # of the tiles at columns 0, 50 and 100
+    assert [tile.std() > 0 for tile in given] == telling
     assert_same_weights(fixed.network, with_fixed_statistics(network, given))
     whole = predict_tiled(image, fixed, 132)
     np.testing.assert_array_equal(predict_tiled(image, fixed, SMALL), whole)

@@ -20,6 +20,15 @@ def test_recipe_has_the_sections_of_the_configuration():
         assert getattr(FAST, section).keys() == defaults[section].keys(), section
 
 
+def test_the_papers_recipe_is_what_its_search_chose_and_what_the_other_search_compares_with():
+    defaults = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))["defaults"]
+    studies = yaml.safe_load(Path("config/cpu.yaml").read_text(encoding="utf-8"))["studies"]
+    training = defaults["training"]
+    assert float(studies["em-cpu-rate"]["chosen"]) == training["learning_rate"]
+    sgd = studies["em-cpu-closing"]["variants"]["sgd-as-in-the-paper"]["training"]
+    assert sgd == {name: training[name] for name in sgd}
+
+
 def test_recipe_is_accepted_by_what_it_is_for():
     assert asdict(NetworkConfig(**FAST.network)) == FAST.network
     assert asdict(AugmentConfig(**FAST.augmentation)) == FAST.augmentation

@@ -420,11 +420,11 @@ def test_finished_training_keeps_its_last_state_alone(folder):
     assert States(folder, SETTINGS).newest_step() == 0
 
 
-def test_finished_training_whose_last_state_was_not_saved_keeps_nothing(folder):
+def test_finished_training_whose_last_state_was_not_saved_keeps_those_before(folder):
     save(folder, 1, 2)
     finish(folder, 3)
-    assert load(folder) is None
-    assert steps_in(folder) == []
+    assert load(folder) == 2
+    assert steps_in(folder) == [1, 2]
 
 
 def test_finished_training_of_other_settings_is_removed(folder, caplog):

@@ -133,11 +133,15 @@ def test_killed_before_a_finished_training_is_on_record(tmp_path, uninterrupted)
     process.kill()
     process.wait()
     wait_for((folder / STATES / "finished.pt").exists, "the end of the orphan")
+    of_another_target = folder / "results/state/em/fold-0/seed-0/finished.pt"
+    of_another_target.parent.mkdir(parents=True)
+    of_another_target.touch()
     finish(folder)
     log = next((folder / "logs/train/demo").rglob("*.log")).read_text()
     assert "continuing at step 400 of 400" in log
     assert products(folder) == uninterrupted
     assert not (folder / STATES).exists()
+    assert of_another_target.exists()
 
 
 @pytest.mark.slow

@@ -73,7 +73,8 @@ def train_fold(
     dataset, settings, products : what is read, how it is trained, what is written.
     name : of the training, in the log.
     states : folder of the states of the unfinished training. When it is finished, the last of them
-        stays, for the case that the training is asked for again; the caller removes the folder.
+        stays, for the case that the training is asked for again; whoever has the training on record
+        removes the folder.
     board : folder for TensorBoard, None for none.
     split, fold : see `unetcore.data.frames.split_frames`.
     held : how the fold's labelled test frames are watched.

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from unetcore.distributed import under_torchrun
-from unetcore.locks import NO_LOCKS
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +23,8 @@ def reserve_gpus(n: int) -> None:
     the fewest jobs are shared, and a warning says so. What other users or other programs compute
     on is not known.
 
-    Nothing is done where there is no choice: where `n` GPUs or fewer are to be seen, as in a job
-    of SLURM, and under torchrun, which gives each of its processes one.
+    Where `n` GPUs or fewer are to be seen, as in a job of SLURM, there is no choice, and all are
+    reserved. Nothing is done under torchrun, which gives each of its processes one.
 
     To be called before CUDA is initialised, which reads CUDA_VISIBLE_DEVICES once.
 
@@ -35,17 +34,16 @@ def reserve_gpus(n: int) -> None:
     """
     visible = os.environ.get(VISIBLE)
     seen = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
-    if len(seen) <= n or under_torchrun():
+    if not seen or under_torchrun():
         return
     folder = _folder()
     try:
         chosen = _reserve(seen, n, folder)
     except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-        logger.warning("%s: this file system has no locks: jobs may share a GPU", folder)
+        logger.warning("%s: %s: jobs may share a GPU", folder, error.strerror)
         return
-    os.environ[VISIBLE] = ",".join(chosen)
+    if len(chosen) < len(seen):
+        os.environ[VISIBLE] = ",".join(chosen)
 
 
 def _folder() -> Path:

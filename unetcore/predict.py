@@ -104,8 +104,9 @@ class Predictor:
 
         Of a network that normalises its maps, it takes their statistics from the image: from all of
         it if it is small, else from `STATISTICS_TILES` per axis that are spread over it, and that
-        depend on nothing but its size; tiles that are the same everywhere are left out.
-        `predict_tiled` calls this by itself.
+        depend on nothing but its size; tiles that are the same everywhere are left out, and where
+        all of these are, every tile of the image is looked at. `predict_tiled` calls this by
+        itself.
 
         Parameters
         ----------
@@ -122,17 +123,22 @@ class Predictor:
         if not self.network.settings["normalised"]:
             return self
         self._check_channels(image.shape[0] if len(image.shape) == 3 else 1)
-        tiles = (
-            torch.as_tensor(input_tile(image, tile, geometry.halo(self.depth)), device=self.device)
-            .float()[None]
-            .contiguous(memory_format=torch.channels_last)
-            for tile in _statistics_tiles(image.shape[-2:], self.depth)
-        )
         with torch.inference_mode(False), autocast(self.precision, self.device)():
-            plain = with_fixed_statistics(
-                self.network, (tile for tile in tiles if not says_nothing(tile, self.dtype))
-            )
+            plain = with_fixed_statistics(self.network, self._telling_tiles(image))
         return Predictor(plain, self.precision, self.traits.memory, self.kind)
+
+    def _telling_tiles(self, image):
+        """Input tiles, (1, C, H, W), from which the statistics of an image are taken."""
+        for most in (STATISTICS_TILES, max(image.shape[-2:])):
+            n_found = 0
+            for place in _statistics_tiles(image.shape[-2:], self.depth, most):
+                tile = torch.as_tensor(input_tile(image, place, geometry.halo(self.depth)))
+                tile = tile.to(self.device).float()[None]
+                if not says_nothing(tile, self.dtype):
+                    n_found += 1
+                    yield tile.contiguous(memory_format=torch.channels_last)
+            if n_found:
+                return
 
     def _check_channels(self, given):
         if given != (taken := self.network.settings["in_channels"]):
@@ -180,17 +186,19 @@ class Predictor:
         return plan_tiles(shape, tile, self.depth, self.traits)
 
 
-def _statistics_tiles(shape: tuple[int, int], depth: int) -> list[Tile]:
-    """Output tiles from which the statistics of an image of `shape` (H, W) are taken."""
+def _statistics_tiles(
+    shape: tuple[int, int], depth: int, most: int = STATISTICS_TILES
+) -> list[Tile]:
+    """Output tiles, at most so many per axis, that are spread over an image of `shape` (H, W)."""
     largest = geometry.round_up_to_output_tile(STATISTICS_SIDE, depth)
     sides = [min(largest, geometry.round_up_to_output_tile(side, depth)) for side in shape]
-    places = [_spread(size, side) for size, side in zip(shape, sides, strict=True)]
+    places = [_spread(size, side, most) for size, side in zip(shape, sides, strict=True)]
     return [Tile(row, column, *sides) for row in places[0] for column in places[1]]
 
 
-def _spread(size: int, side: int) -> list[int]:
+def _spread(size: int, side: int, most: int) -> list[int]:
     """Where tiles begin that are spread over an axis."""
-    n = min(STATISTICS_TILES, -(-size // side))
+    n = min(most, -(-size // side))
     return [round(k * (size - side) / (n - 1)) for k in range(n)] if n > 1 else [0]
 
 

@@ -164,12 +164,14 @@ class States:
 
         Parameters
         ----------
-        step : the last. If its state could not be saved, nothing is kept.
+        step : the last. If its state could not be saved, those before it stay as they are.
         """
-        with suppress(FileNotFoundError):
+        try:
             os.replace(self.folder / _name(step), self.folder / FINISHED)
+        except FileNotFoundError:
+            return
         for path in self._newest_first():
-            path.unlink(missing_ok=True)
+            path.unlink()
 
     def clear(self) -> None:
         """Remove the states, for a training whose model is written; and the folder if it is empty.

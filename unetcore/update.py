@@ -156,6 +156,7 @@ class Update:
         """Add the gradient of one part to that of the others.
 
         To a normalised network a tile that says nothing counts for nothing: its gradient overflows.
+        Its loss is 0 then, and enters the mean that is logged.
         """
         images, classes, weights = tiles
         if self.model.settings["normalised"]:

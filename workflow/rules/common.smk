@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from pathlib import Path
 
 from unetcore.data.frames import read_frames, split_frames
 from unetcore.errors import InputError
@@ -126,13 +125,14 @@ def tensorboard_folder(wildcards):
 
 
 def forget_finished_trainings():
-    """Remove the last states of trainings that are finished.
+    """Remove what the finished trainings of this run have left to go on from.
 
-    They are kept until Snakemake has the job on record: one that is killed between the two asks for
-    the training again.
+    It is kept until Snakemake has the job on record: one that is killed between the two asks for
+    the training again. Trainings of other targets may still need theirs.
     """
-    for finished in Path("results/state").glob("*/fold-*/seed-*/finished.pt"):
-        shutil.rmtree(finished.parent)
+    for job in workflow.dag.jobs:
+        if job.rule.name == "train":
+            shutil.rmtree(state_folder(job.wildcards), ignore_errors=True)
 
 
 def unet(name):
