@@ -166,8 +166,8 @@ def test_published_studies_are_copied_as_table_readable_twin_and_figure(workflow
             "studies.em-rate.base: unknown experiment 'emm', did you mean 'em'?",
         ),
         (
-            {"studies": {"em-rate": {"chosen": "0.02", "reason": "It learns."}}},
-            "studies.em-rate.chosen: unknown variant '0.02', did you mean '0.002'?",
+            {"studies": {"em-rate": {"chosen": "0.03", "reason": "It learns."}}},
+            "studies.em-rate.chosen: unknown variant '0.03', did you mean '0.003'?",
         ),
         (
             {"studies": {"em-rate": {"chosen": "0.002"}}},
