@@ -38,6 +38,7 @@ AVX2 = {
     "OPENBLAS_CORETYPE": "Haswell",
 }
 
+PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait leave the cores to other trainings
 RECIPES = ("paper", "fast")
 WARM_UP = 0.1  # of the steps
 
@@ -191,7 +192,7 @@ def run(job: Job) -> None:
     subprocess.run(
         [sys.executable, "-m", "benchmarks.ways_to_train", json.dumps(asdict(job), default=str)],
         cwd=ROOT,
-        env=os.environ | job.way.variables,
+        env=os.environ | PATIENT | job.way.variables,
         check=True,
     )
 
