@@ -67,6 +67,7 @@ def test_every_variant_holds_values_that_the_package_takes(base, variant):
     for section, kind in SECTIONS.items():
         settings = DEFAULTS[section] | experiment.get(section, {}) | variant.get(section, {})
         made = kind(**settings)
+        assert asdict(made) == settings, section  # taken, and taken as it is
         if kind is NetworkConfig:
             with torch.device("meta"):
                 UNet(**asdict(made))
