@@ -92,9 +92,20 @@ def test_ours_begins_anew_where_the_trial_was_too_fast():
     trial = 1 + equal_time.TRIAL_STEPS
     clock = Clock(later=(2 * trial, 2.0))  # what follows both trials takes twice as long
     learnt = learn_ours(tiny_fold(), contest(budget=30), clock)
-    # 29 steps; the 16th ends at 32 s, above the limit of 30.6 s; 0.98 / 1.02 of 16 are left
-    assert learnt.steps == 15
-    assert learnt.cpu_seconds == 2 * (15 + 1)
+    # 29 steps; the third, the first beyond a tenth, ends at 6 s: at that pace all would take 58 s
+    assert learnt.steps == 14  # of two seconds each, 98 % of 30
+    assert learnt.cpu_seconds == 2 * (14 + 1)
+    assert clock.now == 2 * trial + 2 * (1 + 3) + 2 * (1 + 14 + 1)  # no more than that was lost
+
+
+def test_ours_begins_anew_where_it_becomes_slower_later():
+    trial = 1 + equal_time.TRIAL_STEPS
+    clock = Clock(later=(2 * trial + 1 + 20, 2.0))  # after the 20th step
+    learnt = learn_ours(tiny_fold(), contest(budget=30), clock)
+    # 20 steps in 20 s, then 22, 24: at that pace all 29 would take 24 / 22 * 29 = 31.6 s. The next
+    # one, of 26, takes two seconds a step from the start, as above.
+    assert learnt.steps == 14
+    assert clock.now == 2 * trial + (1 + 20 + 2 * 2) + 2 * (1 + 3) + 2 * (1 + 14 + 1)
 
 
 def test_ours_may_be_normalised_or_not():
