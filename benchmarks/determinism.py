@@ -221,7 +221,7 @@ def _facts(sizes):
         f"{np.__version__}, {datetime.date.today().isoformat()}. Width {sizes.width}, depth "
         f"{sizes.depth}, output tile {sizes.output_tile} px, {sizes.steps[-1]} steps on two slices "
         f"of the EM phantom, {sizes.side} px a side; {sizes.held_out} slices of another phantom "
-        f"are predicted. The training that is resumed was stopped after step "
+        f"are predicted. The training that is resumed was told to stop after step "
         f"{sizes.interrupted_after}."
     )
 
