@@ -359,6 +359,7 @@ def study(smoke):
     """Copy of the workflow in which two tiny networks have been compared, on the demo's fold 0."""
     watched = {"training": {"validate_every": 3}}
     variants = {name: change | watched for name, change in STUDY["variants"].items()}
+    variants["wide"]["seeds"] = [0, 1]
     overlay = {"studies": {"widths": STUDY | {"variants": variants}}, "run_studies": ["widths"]}
     (smoke / "study.yaml").write_text(yaml.safe_dump(overlay))
     overlays = ("--configfile", "smoke.yaml", "study.yaml")
@@ -371,8 +372,10 @@ def study(smoke):
 def test_study_trains_its_variants_and_compares_them_on_its_fold_alone(study):
     with open(study / "results/studies/widths.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 2 * 5  # variants x metrics of the base
-    assert {(row["fold"], row["seed"], row["method"]) for row in rows} == {("0", "0", "u-net")}
+    assert len(rows) == 3 * 5  # trainings x metrics of the base
+    assert {(row["fold"], row["method"]) for row in rows} == {("0", "u-net")}
+    seeds = {(row["variant"], row["seed"]) for row in rows}
+    assert seeds == {("narrow.2", "0"), ("wide", "0"), ("wide", "1")}
     assert {row["variant"]: row["change"] for row in rows} == {
         "narrow.2": "training.validate_every 3 (demo: 0)",  # the smoke run's demo has width 2
         "wide": "network.width 3 (demo: 2); training.validate_every 3 (demo: 0)",

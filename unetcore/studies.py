@@ -1,8 +1,8 @@
 """Studies: one-factor experiments, by which settings that the paper leaves open are chosen.
 
 A study takes one experiment, its base, and trains variants of it that change a setting or two. All
-variants see the same folds and seeds, so a difference between them is that of the change or of
-chance; the spread over seeds says how large chance is.
+variants see the same folds, and the same seeds where none has its own, so a difference between them
+is that of the change or of chance; the spread over seeds says how large chance is.
 """
 
 import csv
