@@ -70,3 +70,16 @@ def test_what_decides_the_network_repeats_its_training_and_prediction(predicted,
     assert "rule train:" in planned
     assert "Params have changed since last execution" in planned
     assert "rule predict:" in planned
+
+
+@pytest.mark.slow
+def test_touching_its_files_leaves_an_unfinished_training_alone(tmp_path):
+    folder = copy_workflow(tmp_path)
+    states = folder / "results/state/demo/fold-official/seed-0"
+    states.mkdir(parents=True)
+    (states / "step-00000500.pt").touch()
+    model = "results/runs/demo/fold-official/seed-0/model.safetensors"
+    result = snakemake(folder, model, "--touch", "--cores", "1")
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert not (folder / model).exists()
+    assert (states / "step-00000500.pt").exists()

@@ -128,11 +128,14 @@ def forget_finished_trainings():
     """Remove what the finished trainings of this run have left to go on from.
 
     It is kept until Snakemake has the job on record: one that is killed between the two asks for
-    the training again. Trainings of other targets may still need theirs.
+    the training again. Trainings of other targets may still need theirs, and so do unfinished ones:
+    with --touch, Snakemake takes them for done.
     """
     for job in workflow.dag.jobs:
-        if job.rule.name == "train":
-            shutil.rmtree(state_folder(job.wildcards), ignore_errors=True)
+        if job.rule.name == "train" and all(Path(output).exists() for output in job.output):
+            folder = Path(state_folder(job.wildcards))
+            if (folder / "finished.pt").exists():
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def unet(name):
@@ -321,13 +324,12 @@ def study_metrics(wildcards):
 
 def study_runs(name):
     """Input function: a file of every training of a study."""
-    return lambda wildcards: expand(
-        "results/runs/{experiment}/fold-{fold}/seed-{seed}/{name}",
-        experiment=study_experiments(wildcards.study),
-        fold=config["studies"][wildcards.study]["folds"],
-        seed=config["studies"][wildcards.study]["seeds"],
-        name=name,
-    )
+    return lambda wildcards: [
+        f"results/runs/{experiment}/fold-{fold}/seed-{seed}/{name}"
+        for experiment in study_experiments(wildcards.study)
+        for fold in EXPERIMENTS[experiment]["folds"]
+        for seed in EXPERIMENTS[experiment]["seeds"]
+    ]
 
 
 def study_plan(wildcards):
