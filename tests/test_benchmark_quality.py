@@ -429,19 +429,19 @@ def test_tables_and_page_of_a_whole_run(in_folder, capsys):
     assert "5 of 5" in capsys.readouterr().out
 
 
-def test_mean_without_the_fold_that_the_recipe_was_chosen_on(in_folder):
+def test_mean_over_the_folds_that_took_no_part_in_the_choice(in_folder):
     folder, learnt = in_folder
     learnt["4"] = ((0.001, 0.01, 0.04, 0.98, 0.99), BAD)
-    learnt["0"] = ((0.001, 0.07, 0.04, 0.98, 0.99), BAD)
+    learnt["3"] = ((0.001, 0.07, 0.04, 0.98, 0.99), BAD)
     quality.main([])
     text = (folder / "docs/quality.md").read_text()
-    every, _, rest = text.partition("## Without fold 4")
+    every, _, rest = text.partition("## On slices that took no part")
     assert " 0.0460 ±" in every  # (0.01 + 0.07 + 3 * 0.05) / 5
-    assert " 0.0550 ±" in rest  # (0.07 + 3 * 0.05) / 4
+    assert " 0.0600 ± 0.0141" in rest  # of 0.05 and 0.07
     assert "4 of 5" in every
-    assert "3 of 4" in rest
-    marked = [line for line in text.splitlines() if "recipe chosen on it" in line]
-    assert [line.split(",")[0] for line in marked] == ["| 4", "| 4"]
+    assert "1 of 2" in rest
+    marked = [line for line in text.splitlines() if "(seen)" in line]
+    assert [line.split(",")[0] for line in marked] == [f"| {n}" for n in (0, 0, 2, 2, 4, 4)]
 
 
 def test_a_part_of_the_run_leaves_the_page_alone(in_folder):
