@@ -6,12 +6,19 @@ import sys
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
 from unetcore.board import SCALARS, Board
 from unetcore.errors import InputError
 from unetcore.history import Progress
 
 EVERYTHING = {"scalars": 0, "images": 0}
+
+
+@pytest.fixture(autouse=True)
+def files_of_a_process_that_has_just_begun(monkeypatch):
+    """TensorBoard sorts files by name: of one second, a process's tenth comes before its ninth."""
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
 
 
 def row(step, seed=0):
