@@ -21,7 +21,7 @@ from unetcore.distributed import (
     processes,
     under_torchrun,
 )
-from unetcore.errors import InputError
+from unetcore.errors import InputError, Interrupted
 from unetcore.launch import launch
 
 CPU = torch.device("cpu")
@@ -310,6 +310,17 @@ def test_bad_input_is_one_line_under_torchrun(tmp_path):
     assert code == 1
     assert out == f"InputError {said}\n"
     assert f"InputError: {said}" in error  # of the process that failed first, by torchrun
+
+
+def test_refused_state_is_one_line_under_torchrun(tmp_path):
+    with pytest.raises(Interrupted):
+        launched.train_by(launched.SLOW, tmp_path / "state", stop_at=2)
+    code, out, error = Program(tmp_path, by="torchrun", slow_from=NEVER).end()
+    assert code == 1
+    (line,) = out.splitlines()
+    assert line.startswith(f"InputError {tmp_path / 'state'}: belongs to another training (")
+    assert "processes 1, now 2" in line
+    assert "broadcast_object_list" not in error  # the other process ends for the same reason
 
 
 @pytest.mark.slow

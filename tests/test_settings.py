@@ -7,7 +7,7 @@ import pytest
 from training_cases import FAST, PAPER, changed
 
 from unetcore.errors import InputError
-from unetcore.settings import OF_THE_WATCH, TrainConfig
+from unetcore.settings import OF_THE_WATCH, NetworkConfig, TrainConfig, check_seed
 
 
 @pytest.mark.parametrize(
@@ -42,18 +42,23 @@ def test_counts_have_a_least_value(name, least):
     changed(PAPER, **{name: least})
     with pytest.raises(InputError, match=f"^{name} {least - 1}: need at least {least}$"):
         changed(PAPER, **{name: least - 1})
+    with pytest.raises(InputError, match=f"^{name} {least + 0.5}: need a whole number$"):
+        changed(PAPER, **{name: least + 0.5})
 
 
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
-        ("learning_rate", 0.0, "a number above 0"),
-        ("learning_rate", math.nan, "a number above 0"),
+        ("learning_rate", 0.0, "a finite number above 0"),
+        ("learning_rate", math.nan, "a finite number above 0"),
+        ("learning_rate", math.inf, "a finite number above 0"),
         ("momentum", -0.1, "a number from 0 to below 1"),
         ("momentum", 1.0, "a number from 0 to below 1"),
-        ("weight_decay", -1e-9, "a number >= 0"),
-        ("dice", -1e-9, "a number >= 0"),
-        ("dice", math.nan, "a number >= 0"),
+        ("weight_decay", -1e-9, "a finite number >= 0"),
+        ("weight_decay", math.inf, "a finite number >= 0"),
+        ("dice", -1e-9, "a finite number >= 0"),
+        ("dice", math.nan, "a finite number >= 0"),
+        ("dice", math.inf, "a finite number >= 0"),
         ("checkpoint_minutes", 0, "a number above 0"),
         ("clip", 0.0, "a number above 0, or none"),
         ("clip", math.nan, "a number above 0, or none"),
@@ -67,6 +72,23 @@ def test_numbers_outside_their_bounds_are_refused(name, value, rule):
 def test_numbers_on_their_bounds_are_taken():
     config = changed(PAPER, momentum=0.0, weight_decay=0.0, clip=None)
     assert (config.momentum, config.weight_decay, config.clip) == (0, 0, None)
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0, math.nan])
+def test_dropout_leaves_some_maps(dropout):
+    shape = dict(width=4, depth=1, normalised=False, skip_connections=True, expansive_width=None)
+    with pytest.raises(InputError, match=f"^dropout {dropout}: need a number from 0 to below 1$"):
+        NetworkConfig("figure1", dropout=dropout, **shape)
+    assert NetworkConfig("figure1", dropout=0.99, **shape).dropout == 0.99
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 0.5])
+def test_seed_is_a_whole_number_of_63_bits(seed):
+    with pytest.raises(
+        InputError, match=f"^seed {seed}: need a whole number from 0 to {2**63 - 1}$"
+    ):
+        check_seed(seed)
+    check_seed(2**63 - 1)
 
 
 @pytest.mark.parametrize(("batch", "accumulate"), [(1, 2), (4, 3), (2, 4)])

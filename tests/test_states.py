@@ -242,7 +242,7 @@ def test_other_settings_are_refused_by_name(folder):
         load(folder, other)
     assert str(caught.value) == (
         f"{folder}: belongs to another training (seed 0, now 1; training.learning_rate 0.005, now "
-        f"0.001): delete the folder to start anew"
+        f"0.001): go on with the earlier settings, or delete the folder to start anew"
     )
     assert steps_in(folder) == [1]
 
@@ -254,7 +254,7 @@ def test_settings_of_one_side_only_are_named(folder):
         load(folder, other | {"batch": 2})
     assert (
         'x: belongs to another training (network.variant "figure1", now "release"; '
-        "batch absent, now 2; network.width 2, now absent): delete"
+        "batch absent, now 2; network.width 2, now absent): go on with"
     ) in str(caught.value)
 
 

@@ -206,7 +206,7 @@ def test_a_signal_in_the_last_step_comes_too_late():
 def test_state_of_another_training_is_refused_and_the_difference_named(tmp_path, change, said):
     with pytest.raises(Stop):
         start(states=tmp_path, report=stop_at(6))
-    with pytest.raises(InputError, match=rf"belongs to another training \({said}\): delete the"):
+    with pytest.raises(InputError, match=rf"belongs to another training \({said}\): go on with"):
         start(states=tmp_path, **change)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from unetcore.recipes import FAST
+from unetcore.settings import LARGEST_SEED
 from unetcore.weights import LATER_GAP
 
 LabelKind = Literal["mask", "instances"]
@@ -61,13 +62,22 @@ Width = Annotated[
     int,
     typer.Option(min=1, help="Channels of the first level (paper: 64); twice is 4 times the work."),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Another seed gives another network.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=LARGEST_SEED, help="Another seed gives another network.")
+]
 Batch = Annotated[
     int, typer.Option(min=1, help="Tiles of an update, shared out among torchrun's processes.")
 ]
 HeldOut = Annotated[
     int,
     typer.Option(min=0, metavar="N", help="Watch the last N images instead of training on them."),
+]
+TensorBoard = Annotated[
+    bool,
+    typer.Option(
+        "--tensorboard",
+        help="Write curves and a held-out image for `tensorboard --logdir RUN_DIR`.",
+    ),
 ]
 
 # Of `predict`.

@@ -1,6 +1,8 @@
 """Settings of a training: every number that decides which network comes out."""
 
+import math
 from dataclasses import asdict, dataclass
+from numbers import Integral
 
 from unetcore.data.intensity import NORMALISATIONS
 from unetcore.errors import InputError
@@ -10,6 +12,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 SCHEDULES = ("constant", "step", "cosine")
 REDUCTIONS = ("weighted-mean", "mean", "sum")
 INITIAL_WEIGHTS = ("he", "xavier", "pytorch")
+LARGEST_SEED = 2**63 - 1
 
 # What changes how a training is watched and kept, but not the network that comes out.
 OF_THE_WATCH = ("log_every", "checkpoint_every", "checkpoint_minutes", "validate_every")
@@ -26,6 +29,16 @@ class NetworkConfig:
     normalised: bool
     skip_connections: bool
     expansive_width: int | None
+
+    def __post_init__(self):
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout {self.dropout}: need a number from 0 to below 1")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that is no whole number from 0 to `LARGEST_SEED`."""
+    if not isinstance(seed, Integral) or not 0 <= seed <= LARGEST_SEED:
+        raise InputError(f"seed {seed}: need a whole number from 0 to {LARGEST_SEED}")
 
 
 def check_expansive_width(expansive_width: int | None, width: int) -> None:
@@ -117,16 +130,18 @@ class TrainConfig:
             ("checkpoint_every", 1),
             ("validate_every", 0),
         ):
-            if (value := getattr(self, name)) < least:
+            if not isinstance(value := getattr(self, name), Integral):
+                raise InputError(f"{name} {value}: need a whole number")
+            if value < least:
                 raise InputError(f"{name} {value}: need at least {least}")
         self._check_numbers()
 
     def _check_numbers(self):
         for name, holds, rule in (
-            ("learning_rate", self.learning_rate > 0, "a number above 0"),
+            ("learning_rate", 0 < self.learning_rate < math.inf, "a finite number above 0"),
             ("momentum", 0 <= self.momentum < 1, "a number from 0 to below 1"),
-            ("weight_decay", self.weight_decay >= 0, "a number >= 0"),
-            ("dice", self.dice >= 0, "a number >= 0"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "a finite number >= 0"),
+            ("dice", 0 <= self.dice < math.inf, "a finite number >= 0"),
             ("checkpoint_minutes", self.checkpoint_minutes > 0, "a number above 0"),
             ("clip", self.clip is None or self.clip > 0, "a number above 0, or none"),
         ):

@@ -212,7 +212,7 @@ class States:
         try:
             return _read(path)
         except _DamagedError as damage:
-            logger.warning("%s: damaged (%s), looking for the state before it", path, damage)
+            logger.warning("%s: damaged (%s), looking for another state", path, damage)
             return None
 
     def _newest_first(self) -> list[Path]:
@@ -255,8 +255,8 @@ class States:
         """Refuse a state of other settings; warn of one of another environment."""
         if differences := list(_differences(state["settings"], self.settings)):
             raise InputError(
-                f"{self.folder}: belongs to another training ({_listed(differences)}): delete the "
-                f"folder to start anew"
+                f"{self.folder}: belongs to another training ({_listed(differences)}): go on with "
+                f"the earlier settings, or delete the folder to start anew"
             )
         if differences := list(_differences(state["environment"], self.environment)):
             logger.warning(

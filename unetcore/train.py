@@ -23,7 +23,7 @@ from unetcore.history import Progress
 from unetcore.loss import constant_loss
 from unetcore.model import UNet, initialise
 from unetcore.optimisation import learning_rate, set_rate
-from unetcore.settings import NetworkConfig, TrainConfig
+from unetcore.settings import NetworkConfig, TrainConfig, check_seed
 from unetcore.states import States
 from unetcore.stopping import StopRequest
 from unetcore.training_memory import (
@@ -144,7 +144,7 @@ def train(
     ----------
     data : slices to train on.
     network, augmentation, training : settings.
-    seed : of the initial weights and of every step.
+    seed : of the initial weights and of every step, from 0 to `unetcore.settings.LARGEST_SEED`.
     code : digest of the training code.
     states : folder that keeps the states of an unfinished training, and a file that reproduces a
         failure; None keeps none. Whoever has written the network away calls `States.clear` or
@@ -168,6 +168,7 @@ def train(
     FloatingPointError : a loss or gradient became NaN or infinite; step and tiles are named.
     Interrupted : a signal asked to stop; the state is saved.
     """
+    check_seed(seed)
     place = choose_device(device, own_processes().local_rank)
     if training.deterministic:
         repeatable(place)
@@ -421,7 +422,7 @@ class _Training:
         number = self.group.max(stop.signal or 0)
         if not number or self.step == self.config.steps:
             return
-        kept = self.group.share(self._keep())  # the others wait until it is saved
+        kept = self.group.on_first(self._keep)
         message = f"stopped at step {self.step} of {self.config.steps}: {kept}"
         raise Interrupted(number, message)
 
@@ -435,7 +436,7 @@ class _Training:
 
     def _resume(self, validate):
         """Take up the state of an interrupted training."""
-        state = self.group.share(self.states.load() if self.states is not None else None)
+        state = self.group.on_first(lambda: self.states.load() if self.states is not None else None)
         if state is not None:
             self.model.load_state_dict(state["model"])
             optimiser = self.update.optimiser
