@@ -75,6 +75,16 @@ def test_a_rare_class_that_is_predicted_at_all_is_no_trouble(watched, share):
     assert watched([row(100, foreground=share)]) == {}
 
 
+def test_a_short_training_is_judged_at_its_end(watched):
+    rows = [row(20, 0.7), row(40, 0.7)]
+    message = f"step 40, last 40 steps: {NOTHING_LEARNT}"
+    assert watched(rows, steps=40, warmup_steps=0) == {40: [("WARNING", message)]}
+    assert watched(rows, steps=41, warmup_steps=0) == {}
+    assert watched(rows, steps=40, warmup_steps=20).keys() == {40}
+    assert watched(rows, steps=40, warmup_steps=21) == {}  # the first row has warm-up, too
+    assert watched([row(19, 0.7)], steps=19, warmup_steps=0) == {}
+
+
 def test_the_warm_up_is_not_judged(watched):
     # 110 steps of warm-up: the row of steps 101 to 120 still has some of it.
     rows = [row(step, loss=5.0) for step in range(20, 201, 20)]

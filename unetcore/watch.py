@@ -9,6 +9,7 @@ from unetcore.settings import TrainConfig
 logger = logging.getLogger(__name__)
 
 WINDOW = 100  # least number of steps over which a training is judged
+AT_THE_END = 20  # likewise, where there are no more
 NEARLY = 0.99  # of the constant predictor's loss: as much as a tile more or less makes
 EMPTY = 0.001  # share of the pixels, below which a class counts as never predicted
 
@@ -37,7 +38,7 @@ class Watch:
         """Take in the next row of the history, and warn."""
         self._add(row)
         n_steps = sum(n for _, n in self.rows)
-        if n_steps >= WINDOW:
+        if n_steps >= (AT_THE_END if row.step == self.config.steps else WINDOW):
             for trouble, is_there in self._troubles().items():
                 self._say(trouble, is_there, row.step, n_steps)
 
