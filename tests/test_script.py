@@ -230,6 +230,16 @@ def test_messages_go_to_the_log_of_the_rule_and_to_stderr(rule, capsys):
     assert capsys.readouterr().err == log_of(smk)
 
 
+def test_log_of_an_earlier_attempt_is_kept_where_its_work_goes_on(rule):
+    def main() -> None:
+        logger.info("goes on")
+
+    smk = rule()
+    Path(smk.log[0]).write_text("of an earlier attempt\n")
+    run(main, smk, keep_log=True)
+    assert re.fullmatch(r"of an earlier attempt\n\d\d:\d\d:\d\d goes on\n", log_of(smk))
+
+
 def test_a_rule_without_a_log_logs_to_stderr(rule, capsys):
     def main() -> None:
         logger.info("done")

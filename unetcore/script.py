@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 BAD_INPUT = 2  # exit code of scripts and of the command line
 
 
-def run(main: Callable, smk=None, argv: list[str] | None = None):
+def run(main: Callable, smk=None, argv: list[str] | None = None, *, keep_log: bool = False):
     """Call ``main`` with what a rule gives it, or with ``--name value`` arguments.
 
     A rule's named inputs, outputs and params become the keyword arguments of ``main``, so both
@@ -35,8 +35,9 @@ def run(main: Callable, smk=None, argv: list[str] | None = None):
     main : function whose parameters are annotated.
     smk : the ``snakemake`` object, or None on the command line.
     argv : command line arguments; None takes those of the process.
+    keep_log : whether the rule's log goes on after what an earlier attempt has left in it.
     """
-    _configure_logging(Path(smk.log[0]) if smk is not None and smk.log else None)
+    _configure_logging(Path(smk.log[0]) if smk is not None and smk.log else None, keep_log)
     try:
         if smk is None:
             import tyro
@@ -67,10 +68,10 @@ def _stop_at_bug():
     sys.exit(1)
 
 
-def _configure_logging(log_path):
+def _configure_logging(log_path, keep_log):
     handlers = [logging.StreamHandler()]
     if log_path is not None:
-        handlers.append(logging.FileHandler(log_path, mode="w"))
+        handlers.append(logging.FileHandler(log_path, mode="a" if keep_log else "w"))
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(message)s",

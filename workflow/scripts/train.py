@@ -59,4 +59,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main, globals().get("snakemake"))
+    run(main, globals().get("snakemake"), keep_log=True)
