@@ -381,8 +381,11 @@ def test_a_signal_saves_the_last_step_and_says_so(
 
 def test_held_out_images_are_watched_and_not_trained_on(data, tmp_path, small_recipe):
     out = tmp_path / "run"
-    result = unet(*train_words(data, out), "--held-out", 1)
+    result = unet(*train_words(data, out), "--held-out", 1, "--tensorboard")
     assert result.exit_code == 0, result.output
+    (events,) = (out / "tensorboard").iterdir()
+    for name in (b"learning_rate", b"validation/rand_error", b"validation/slice"):
+        assert name in events.read_bytes()
     with open(out / "validation.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert rows[-1]["step"] == "3"
@@ -393,6 +396,18 @@ def test_held_out_images_are_watched_and_not_trained_on(data, tmp_path, small_re
     assert description["validation"]["last"]["rand_error"] == float(rows[-1]["rand_error"])
     (line,) = refusal(*train_words(data, tmp_path / "none"), "--held-out", 3)
     assert "3 of 3 images held out: one must be left to train" in line
+
+
+def test_refused_held_out_image_leaves_nothing_that_another_call_could_meet(
+    data, tmp_path, small_recipe
+):
+    labels = read_labels(data / "labels.tif")
+    labels[-1] = 0
+    write_stack(tmp_path / "labels.tif", labels)
+    words = ("train", data / "images.tif", tmp_path / "labels.tif", "-o", tmp_path / "run")
+    (line,) = refusal(*words, "--steps", 1, "--width", 2, "--held-out", 1)
+    assert "labels of the held-out slices" in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_finished_training_is_not_repeated(run, data):

@@ -114,6 +114,6 @@ def _summary_writer():
         if error.name != "tensorboard":
             raise
         raise InputError(
-            "tensorboard: true needs the package tensorboard: pip install unetcore[tensorboard]"
+            "TensorBoard needs the package tensorboard: pip install unetcore[tensorboard]"
         ) from error
     return SummaryWriter

@@ -124,6 +124,7 @@ def train(
     seed: options.Seed = 0,
     batch: options.Batch = FAST.training["batch"],
     held_out: options.HeldOut = 0,
+    tensorboard: options.TensorBoard = False,
     device: options.Device = "auto",
     labels_are: options.LabelsAre = None,
     ignore_label: options.IgnoreLabel = None,
@@ -147,7 +148,7 @@ def train(
         ignore_label=ignore_label,
         largest_tile=largest_tile_for(annotated.images.shape[-2:], FAST.network["depth"]),
     )
-    run = Run(out, annotated, recipe, seed, held_out, device)
+    run = Run(out, annotated, recipe, seed, held_out, device, tensorboard)
     if run.is_finished:
         typer.echo(f"\n{run.folder.model} is this very training, complete: nothing to do.")
     else:

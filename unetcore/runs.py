@@ -3,10 +3,12 @@
 import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from unetcore.augment import AugmentConfig
+from unetcore.board import Board
 from unetcore.checkpoint import load_model
 from unetcore.data.annotated import AnnotatedImages
 from unetcore.data.files import write_atomically
@@ -59,6 +61,11 @@ class RunFolder:
         return self.path / "run.json"
 
     @property
+    def board(self) -> Path:
+        """Events for TensorBoard."""
+        return self.path / "tensorboard"
+
+    @property
     def states(self) -> Path:
         """Folder of the states of an unfinished training."""
         return self.path / "unfinished"
@@ -92,10 +99,12 @@ class Run:
     seed : of the initial weights and of every step.
     held_out : so many images, the last ones, are not trained on; the training is watched on them.
     device : "cpu", "gpu" or "auto", see `unetcore.devices.choose_device`.
+    tensorboard : whether TensorBoard can show the training.
 
     Raises
     ------
-    InputError : the folder holds a run of other images or settings, or they do not fit together.
+    InputError : the folder holds a run of other images or settings, they do not fit together, or
+        TensorBoard is wanted and not installed.
     """
 
     def __init__(
@@ -106,6 +115,7 @@ class Run:
         seed: int,
         held_out: int = 0,
         device: str = "auto",
+        tensorboard: bool = False,
     ):
         self.folder, self.recipe = RunFolder(Path(folder)), recipe
         n_images = len(annotated.images)
@@ -134,6 +144,9 @@ class Run:
             "weight_map": dict(recipe.weight_map_of(annotated.kind)),
         }
         self._check_folder()
+        is_first = own_processes().is_first
+        self.board = Board(self.folder.board) if tensorboard and is_first else None
+        self.validation = self._validation() if is_first and held_out else None
 
     @property
     def is_finished(self) -> bool:
@@ -158,21 +171,28 @@ class Run:
         -------
         history, one row per log step.
         """
-        folder, is_first = self.folder, own_processes().is_first
-        if is_first:
+        folder = self.folder
+        if own_processes().is_first:
             described = self.settings.describe() | self.facts
             write_atomically(folder.description, json.dumps(described, indent=1).encode())
         products = Products(folder.model, folder.history, folder.validation, folder.description)
-        return produce_model(
-            self.data,
-            self.settings,
-            products,
-            states=folder.states,
-            take_over=False,
-            report=report,
-            validation=self._validation() if is_first and len(self.held[0]) else None,
-            facts=self.facts,
-        )
+
+        def show(row):
+            report(row)
+            if self.board is not None:
+                self.board.add_progress(row)
+
+        with self.board or nullcontext():
+            return produce_model(
+                self.data,
+                self.settings,
+                products,
+                states=folder.states,
+                take_over=False,
+                report=show,
+                validation=self.validation,
+                facts=self.facts,
+            )
 
     def _validation(self) -> Validation:
         of_cells = self.kind == "instances"
@@ -182,6 +202,7 @@ class Run:
             postprocessing=self.recipe.postprocessing if of_cells else None,
             path=self.folder.validation,
             precision=self.settings.training.precision,
+            board=self.board,
         )
 
     def _check_folder(self) -> None:
