@@ -46,7 +46,7 @@ SPLIT = {"blocks": 5}  # contiguous: neighbouring sections look alike
 CPU = torch.device("cpu")
 
 # Ours is given its number of steps beforehand, by a trial. It aims a little below the budget. Where
-# its pace, known after a share of the steps, lets it exceed the budget by more than the limit, it is
+# its pace, known after a share of the steps, would exceed the budget by more than the limit, it is
 # begun anew with fewer.
 AIM, LIMIT = 0.98, 1.02
 TRIAL_STEPS = 15
