@@ -97,7 +97,7 @@ def of_each_tile(network, slices: Slices) -> Probability:
         one_by_one = [network(torch.as_tensor(tile)[None]).numpy() for tile in tiles]
         return np.concatenate(one_by_one)
 
-    return lambda image, tile: softmax(predict_tiled(image, scores, tile))[1]
+    return lambda image, tile: softmax(predict_tiled(image, scores, tile, network.depth))[1]
 
 
 WAYS = {
