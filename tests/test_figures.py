@@ -81,10 +81,18 @@ def test_logged_losses_are_drawn_as_they_are_and_constants_stay_under_smoothing(
 
 
 def test_a_drop_of_the_learning_rate_is_marked_at_its_first_step():
-    curve = history([0.5, 0.4, 0.3, 0.2], [1e-3, 0.9e-3, 1e-4, 1e-4])
-    (axes,) = loss_curves({("0", 0): curve}, PLAIN).axes
-    (drop,) = [line for line in axes.lines if line.get_label() == "_drop"]
+    curve = history([0.5, 0.4, 0.3, 0.2], [1e-3, 1e-3, 1e-4, 1e-4])
+    figure = loss_curves({("0", 0): curve}, PLAIN)
+    (drop,) = [line for line in figure.axes[0].lines if line.get_label() == "_drop"]
     assert drop.get_xdata()[0] == 60
+    assert "learning rate drops" in legend_texts(figure)
+
+
+def test_the_end_of_a_cosine_is_no_drop():
+    rates = [1e-3 * (1 + np.cos(np.pi * k / 6)) / 2 for k in range(7)]  # the last ones: 67e-6, 0
+    figure = loss_curves({("0", 0): history([0.5] * 7, rates)}, PLAIN)
+    assert not [line for line in figure.axes[0].lines if line.get_label() == "_drop"]
+    assert "learning rate drops" not in legend_texts(figure)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from unetcore.tables import MEASURES
 
 DASHES = ("-", "--", ":", "-.")
 FEW = 4  # trainings; the noise of more would hide the curves
-DROP = 0.5  # a learning rate that falls below this part of the one before is a drop
+DROP = 0.5  # a steady learning rate that falls below this part of it drops
 COLUMNS = 3  # panels of held-out values side by side
 WIDTH, TALL, LOW = 7.2, 3.6, 1.9  # inches: the figure; the panel of the losses; a row of the others
 WIDE_SPAN = 5  # errors whose largest is so many times the smallest stand on a logarithmic scale
@@ -258,9 +258,12 @@ def _draw_marks(
     if undecided is not None:
         axes.axhline(undecided, **level, label="_undecided")
         marks.append(Line2D([], [], **level, label="undecided network, ln 2"))
-    for step in sorted({step for history in histories.values() for step in _drops(history)}):
+    drops = sorted({step for history in histories.values() for step in _drops(history)})
+    for step in drops:
         axes.axvline(step, **drop, label="_drop")
-    return [*marks, Line2D([], [], **drop, label="learning rate drops")]
+    if drops:
+        marks.append(Line2D([], [], **drop, label="learning rate drops"))
+    return marks
 
 
 def _scale(axes: Axes, loss: Loss) -> None:
@@ -279,6 +282,7 @@ def _logarithmic(axes: Axes) -> None:
 
 
 def _drops(history: History) -> np.ndarray:
-    """Steps at which the learning rate fell to less than half."""
+    """Steps at which a steady learning rate fell to less than half."""
     rate = history.learning_rate
-    return history.step[1:][rate[1:] < DROP * rate[:-1]]
+    was_steady = rate[:-2] == rate[1:-1]
+    return history.step[2:][was_steady & (rate[2:] < DROP * rate[1:-1])]
