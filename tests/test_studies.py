@@ -332,6 +332,21 @@ def test_a_variant_has_one_colour_in_all_panels_and_the_chosen_one_is_marked():
     assert "adamw (chosen)" in [text.get_text() for text in legend.get_texts()]
 
 
+def test_no_two_of_ten_variants_look_alike():
+    variants = [f"variant {k}" for k in range(10)]
+    by_variant = {variant: [0.1 * k] for k, variant in enumerate(variants)}
+    figure = draw({"seg": {"u-net": by_variant}}, by_variant)
+    losses, scores = figure.axes
+    lines = [line for variant in variants for line in lines_of(losses, variant)]
+    points = [line for variant in variants for line in lines_of(scores, variant)]
+    (legend,) = figure.legends
+    named = legend.get_lines()[:10]
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 10
+    for shown in (points, named):
+        looks = {(line.get_color(), line.get_markerfacecolor()) for line in shown}
+        assert len(looks) == 10
+
+
 def test_held_out_panel_shows_topology_where_it_was_watched():
     values = {"pixel_error": {"u-net": {"a": [0.5], "b": [0.25]}}}
     one = HeldOut(np.array([10.0, 20.0]), {"loss": np.ones(2), "rand_error": np.array([0.5, 0.25])})

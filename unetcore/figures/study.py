@@ -3,6 +3,7 @@
 import math
 import statistics
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import matplotlib
 from matplotlib.artist import Artist
@@ -19,6 +20,7 @@ from unetcore.figures.style import LINES, styled
 from unetcore.tables import MEASURES
 
 MARKERS = ("o", "s", "^", "D")  # by method
+DASHES = ("-", "--", ":")  # by round of the colours
 ASIDE = 0.24  # between two methods of a category, whose neighbours are 1 away
 WATCHED = ("rand_error", "seg")  # what tells whether cells are parted
 SHORT_NAMES = 12  # characters of all category names together that fit below a panel unturned
@@ -55,19 +57,19 @@ def study(
     have a dash at each mean. The panel of the losses is named by what they are, if that is one.
     """
     variants = list(curves)
-    colours = _colours(variants)
+    looks = _looks(variants)
     watched = _watched(held_out or {})
     figure, left, right = _panels(title, n_left=2 if watched else 1, n_right=len(scores))
     loss = next(iter(losses)) if len(set(losses)) == 1 else None
-    marks = _draw_losses(left[0], curves, colours, loss, chosen)
+    marks = _draw_losses(left[0], curves, looks, loss, chosen)
     if watched:
-        _draw_courses(left[1], held_out, colours, watched)
+        _draw_courses(left[1], held_out, looks, watched)
     for axes, (metric, by_method) in zip(right, scores.items(), strict=True):
-        _draw_scores(axes, by_method, colours, chosen)
+        _draw_scores(axes, by_method, looks, chosen)
         axes.set_title(f"{MEASURES[metric].title} {MEASURES[metric].arrow}")
     methods = list(dict.fromkeys(method for by_method in scores.values() for method in by_method))
     letter([*left, *right])
-    legend_below(figure, [*_legend(colours, methods, chosen), *marks])
+    legend_below(figure, [*_legend(looks, methods, chosen), *marks])
     return figure
 
 
@@ -90,16 +92,42 @@ def positions(variants: Sequence[str]) -> tuple[list[float], bool]:
     return [float(place) for place in range(len(variants))], False
 
 
-def _colours(variants: Sequence[str]) -> dict[str, object]:
-    """Colour of each variant: along a scale for numbers, far apart for categories."""
+@dataclass(frozen=True)
+class _Look:
+    """How a variant is drawn in every panel."""
+
+    colour: object
+    dashes: str = "-"
+    filled: bool = True
+
+    @property
+    def of_line(self) -> dict:
+        """Arguments for a line."""
+        return {"color": self.colour, "ls": self.dashes}
+
+    @property
+    def of_points(self) -> dict:
+        """Arguments for markers."""
+        return {"color": self.colour, "mfc": self.colour if self.filled else "white"}
+
+
+def _looks(variants: Sequence[str]) -> dict[str, _Look]:
+    """Look of each variant: a colour along a scale for numbers, far apart for categories.
+
+    Where there are more categories than colours, the next round is dashed and hollow.
+    """
     places, numeric = positions(variants)
     if not numeric:
-        return {variant: LINES[k % len(LINES)] for k, variant in enumerate(variants)}
+        rounds = (divmod(k, len(LINES)) for k in range(len(variants)))
+        return {
+            variant: _Look(LINES[k], DASHES[n % len(DASHES)], filled=n == 0)
+            for variant, (n, k) in zip(variants, rounds, strict=True)
+        }
     scale, ordered = matplotlib.colormaps["viridis"], sorted(places)
     span = max(1, len(ordered) - 1)
     # The bright end is too pale for a line.
     return {
-        variant: scale(0.88 * ordered.index(place) / span)
+        variant: _Look(scale(0.88 * ordered.index(place) / span))
         for variant, place in zip(variants, places, strict=True)
     }
 
@@ -119,7 +147,7 @@ def _panels(title: str, n_left: int, n_right: int) -> tuple[Figure, list[Axes], 
 def _draw_losses(
     axes: Axes,
     curves: Mapping[str, Sequence[History]],
-    colours: Mapping[str, object],
+    looks: Mapping[str, _Look],
     loss: Loss | None,
     chosen: str | None,
 ) -> list[Artist]:
@@ -127,9 +155,8 @@ def _draw_losses(
     for variant, histories in curves.items():
         for history in histories:
             width = 2.2 if variant == chosen else 1.2
-            axes.plot(
-                history.step, smooth(history.loss), color=colours[variant], lw=width, gid=variant
-            )
+            look = looks[variant].of_line | {"lw": width, "gid": variant}
+            axes.plot(history.step, smooth(history.loss), **look)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
@@ -153,15 +180,15 @@ def _watched(held_out: Mapping[str, Sequence[HeldOut]]) -> str | None:
 def _draw_courses(
     axes: Axes,
     held_out: Mapping[str, Sequence[HeldOut]],
-    colours: Mapping[str, object],
+    looks: Mapping[str, _Look],
     metric: str,
 ) -> None:
     """Course of a metric on held-out slices, one line per training."""
     for variant, trainings in held_out.items():
         for one in trainings:
             if metric in one.values:
-                look = {"color": colours[variant], "lw": 1.2, "ms": 4, "gid": variant}
-                axes.plot(one.step, one.values[metric], ".-", **look)
+                look = looks[variant].of_line | {"lw": 1.2, "marker": ".", "ms": 4, "gid": variant}
+                axes.plot(one.step, one.values[metric], **look)
     axes.grid(True, axis="y")
     axes.set(xlim=(0, None), xlabel="step (weight updates)")
     axes.set_title(f"{MEASURES[metric].title} on held-out slices {MEASURES[metric].arrow}")
@@ -170,11 +197,11 @@ def _draw_courses(
 def _draw_scores(
     axes: Axes,
     by_method: Mapping[str, Mapping[str, Sequence[float]]],
-    colours: Mapping[str, object],
+    looks: Mapping[str, _Look],
     chosen: str | None,
 ) -> None:
     """Points of all trainings over their variants, and the means."""
-    variants = list(colours)
+    variants = list(looks)
     places, numeric = positions(variants)
     if chosen is not None:
         axes.axvline(places[variants.index(chosen)], color="0.9", lw=9, zorder=0, gid="chosen")
@@ -185,7 +212,8 @@ def _draw_scores(
         shown = sorted((v for v in variants if values.get(v)), key=place_of.get)
         for variant in shown:
             across, marker = [place_of[variant]] * len(values[variant]), MARKERS[k % len(MARKERS)]
-            axes.plot(across, values[variant], marker, color=colours[variant], ms=5, gid=variant)
+            look = looks[variant].of_points | {"ms": 5, "gid": variant}
+            axes.plot(across, values[variant], marker, **look)
         means = [statistics.fmean(values[variant]) for variant in shown]
         how = {"ls": "-"} if numeric else {"ls": "", "marker": "_", "ms": 14 / len(by_method)}
         where = [place_of[variant] for variant in shown]
@@ -210,21 +238,20 @@ def _mark_variants(
     axes.set_xticks(list(places), list(variants), fontsize=7.5, **how)
 
 
-def _legend(
-    colours: Mapping[str, object], methods: Sequence[str], chosen: str | None
-) -> list[Artist]:
-    """Variants by colour, methods by marker where there are several."""
+def _legend(looks: Mapping[str, _Look], methods: Sequence[str], chosen: str | None) -> list[Artist]:
+    """Variants by colour and dash, methods by marker where there are several."""
     entries = [
         Line2D(
             [],
             [],
-            color=colour,
+            **look.of_line,
+            mfc=look.of_points["mfc"],
             lw=2.2 if variant == chosen else 1.4,
             marker="o",
             ms=5,
             label=f"{variant} (chosen)" if variant == chosen else variant,
         )
-        for variant, colour in colours.items()
+        for variant, look in looks.items()
     ]
     if len(methods) > 1:
         entries += [
