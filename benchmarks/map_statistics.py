@@ -6,7 +6,6 @@ Needs networks that the workflow has trained, and the slices that it has read:
 
 import argparse
 import datetime
-import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from unetcore.normalised import with_fixed_statistics
 from unetcore.predict import Predictor, predict_probability, softmax
 from unetcore.provenance import hardware
 from unetcore.script import BAD_INPUT
-from unetcore.tables import MEASURES, markdown_table
+from unetcore.tables import MEASURES, markdown_table, mean_and_spread
 from unetcore.tiling import Tile, input_tile, predict_tiled
 
 PAGE = Path("docs/map-statistics.md")
@@ -148,16 +147,13 @@ def table(measured: Sequence[dict[str, Outcome]]) -> str:
     body = []
     for name in WAYS:
         outcomes = [each[name] for each in measured]
-        cells = (_cell(metric, [o.values[metric] for o in outcomes]) for metric in OF_MEMBRANES)
+        cells = (
+            mean_and_spread([o.values[metric] for o in outcomes], MEASURES[metric].decimals)
+            for metric in OF_MEMBRANES
+        )
         seams = max(outcome.seams for outcome in outcomes)
         body.append((name, *cells, f"{seams:.2g}" if seams else "same"))
     return markdown_table(header, body)
-
-
-def _cell(metric, values):
-    decimals = MEASURES[metric].decimals
-    spread = f" ± {statistics.stdev(values):.{decimals}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{decimals}f}{spread}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -28,7 +28,7 @@ from unetcore.errors import InputError
 from unetcore.evaluate import OF_MEMBRANES
 from unetcore.recipes import FAST
 from unetcore.script import BAD_INPUT
-from unetcore.tables import MEASURES, markdown_table
+from unetcore.tables import MEASURES, markdown_table, mean_and_spread
 
 logger = logging.getLogger("benchmarks.quality")  # also where the module itself is the program
 
@@ -109,20 +109,14 @@ class Comparison:
         measure = MEASURES[self.metric]
         return (
             f"{measure.title} {measure.arrow}",
-            spread(self.ours, measure.decimals),
-            spread(self.theirs, measure.decimals),
-            spread(self.differences, measure.decimals, sign="+"),
+            mean_and_spread(self.ours, measure.decimals),
+            mean_and_spread(self.theirs, measure.decimals),
+            mean_and_spread(self.differences, measure.decimals, sign="+"),
             f"{self.n_better} of {len(self.ours)}",
         )
 
 
 HEADER = ("metric", "ours", "MONAI", "ours - MONAI", "folds in which ours is better")
-
-
-def spread(numbers: Sequence[float], decimals: int, sign: str = "") -> str:
-    """Write mean and standard deviation, as in 0.0462 ± 0.0031; of one number, the number."""
-    mean = f"{statistics.fmean(numbers):{sign}.{decimals}f}"
-    return mean if len(numbers) == 1 else f"{mean} ± {statistics.stdev(numbers):.{decimals}f}"
 
 
 def compare(results: Sequence[Result]) -> list[Comparison]:

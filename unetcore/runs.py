@@ -144,9 +144,9 @@ class Run:
             "weight_map": dict(recipe.weight_map_of(annotated.kind)),
         }
         self._check_folder()
-        is_first = own_processes().is_first
-        self.board = Board(self.folder.board) if tensorboard and is_first else None
-        self.validation = self._validation() if is_first and held_out else None
+        watches = own_processes().is_first and not self.is_finished
+        self.board = Board(self.folder.board) if watches and tensorboard else None
+        self.validation = self._validation() if watches and held_out else None
 
     @property
     def is_finished(self) -> bool:

@@ -20,6 +20,7 @@ from unetcore.tables import (
     Measurement,
     describe_provenance,
     markdown_table,
+    mean_and_spread,
     read_measurement,
     training_of,
 )
@@ -250,9 +251,7 @@ def _metric_column(groups: Sequence[Sequence[Result]], metric: str) -> list[str]
     best = (min if measure.arrow == "↓" else max)(mean for mean in means if mean is not None)
     cells = []
     for mean, numbers in zip(means, values, strict=True):
-        cell = "" if mean is None else f"{mean:.{measure.decimals}f}"
-        if len(numbers) > 1:
-            cell += f" ± {statistics.stdev(numbers):.{measure.decimals}f}"
+        cell = mean_and_spread(numbers, measure.decimals) if numbers else ""
         cells.append(f"**{cell}**" if mean == best else cell)
     return cells
 

@@ -16,10 +16,9 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 from unetcore.errors import InputError
 from unetcore.figures.curves import smooth
 from unetcore.figures.panels import letter, new_figure
-from unetcore.figures.style import LINES, styled
+from unetcore.figures.style import DASHES, LINES, styled
 from unetcore.tables import MEASURES
 
-DASHES = ("-", "--", ":", "-.")
 FEW = 4  # trainings; the noise of more would hide the curves
 DROP = 0.5  # a steady learning rate that falls below this part of it drops
 COLUMNS = 3  # panels of held-out values side by side

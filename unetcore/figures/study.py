@@ -16,11 +16,10 @@ from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, Null
 from unetcore.figures.curves import smooth
 from unetcore.figures.loss_curves import HeldOut, History, Loss
 from unetcore.figures.panels import legend_below, letter, new_figure
-from unetcore.figures.style import LINES, styled
+from unetcore.figures.style import DASHES, LINES, styled
 from unetcore.tables import MEASURES
 
 MARKERS = ("o", "s", "^", "D")  # by method
-DASHES = ("-", "--", ":")  # by round of the colours
 ASIDE = 0.24  # between two methods of a category, whose neighbours are 1 away
 WATCHED = ("rand_error", "seg")  # what tells whether cells are parted
 SHORT_NAMES = 12  # characters of all category names together that fit below a panel unturned

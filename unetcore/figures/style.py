@@ -45,6 +45,7 @@ BLUE, SKY, GREEN, ORANGE, VERMILION, PURPLE, YELLOW = (
     "#F0E442",
 )
 LINES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, "0.3")  # yellow is too pale for a line
+DASHES = ("-", "--", ":", "-.")
 FILLS = (
     "#77AADD",
     "#EE8866",

@@ -33,7 +33,7 @@ from unetcore.tables.publish import (
     write_trainings,
 )
 from unetcore.tables.rows import COLUMNS, PRINTED, Row, merge, summarise, write_csv
-from unetcore.tables.text import markdown, markdown_table
+from unetcore.tables.text import markdown, markdown_table, mean_and_spread
 
 __all__ = [
     "COLUMNS",
@@ -55,6 +55,7 @@ __all__ = [
     "label_notes",
     "markdown",
     "markdown_table",
+    "mean_and_spread",
     "merge",
     "read_measurement",
     "read_printed",

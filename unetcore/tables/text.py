@@ -1,5 +1,6 @@
 """A table as Markdown, for people."""
 
+import statistics
 from collections.abc import Sequence
 
 from unetcore.tables.layout import HOW_TO_READ, PROVENANCE_HEADING, blocks, sources
@@ -52,6 +53,26 @@ def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     rulers = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     aligned = [_aligned(line, widths) for line in (header, rulers, *body)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in aligned)
+
+
+def mean_and_spread(numbers: Sequence[float], decimals: int, sign: str = "") -> str:
+    """Write mean and standard deviation; of one number, the number.
+
+    Parameters
+    ----------
+    numbers : at least one.
+    decimals : of both.
+    sign : "+" to write the sign of a positive mean too.
+
+    Examples
+    --------
+    >>> mean_and_spread([1.0, 2.0, 3.0], 1)
+    '2.0 ± 1.0'
+    >>> mean_and_spread([0.25], 2, sign="+")
+    '+0.25'
+    """
+    mean = f"{statistics.fmean(numbers):{sign}.{decimals}f}"
+    return mean if len(numbers) == 1 else f"{mean} ± {statistics.stdev(numbers):.{decimals}f}"
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
