@@ -24,6 +24,10 @@ include: "workflow/rules/study.smk"
 include: "workflow/rules/targets.smk"
 
 
+onstart:
+    check_gpus()
+
+
 onsuccess:
     forget_finished_trainings()
 

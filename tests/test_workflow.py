@@ -225,6 +225,60 @@ def test_a_mistake_in_the_configuration_is_one_line(workflow, tmp_path, overlay,
     assert result.stdout.splitlines()[-1] == f"configuration: {line}"
 
 
+def driver(folder, lines, code=0):
+    """Environment in which nvidia-smi says `lines` and ends with an exit code."""
+    program = folder / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\nprintf '{lines}'\nexit {code}\n")
+    program.chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize(
+    ("n_processes", "lines", "code", "found"),
+    [
+        (1, "NVIDIA-SMI has failed because it could not reach the driver.\\n", 9, 0),
+        (1, "No devices found.\\n", 0, 0),
+        (2, "GPU 0: NVIDIA H100 (UUID: GPU-7c)\\n", 0, 1),
+    ],
+)
+def test_too_few_gpus_are_one_line_before_any_job(
+    workflow, tmp_path, n_processes, lines, code, found
+):
+    overlay = tmp_path / "gpu.yaml"
+    overlay.write_text(
+        yaml.safe_dump(
+            {
+                "hardware": "gpu",
+                "processes": n_processes,
+                "defaults": {"training": {"batch": 2}},
+                "experiments": {"em-fast": {"training": {"batch": 2}}},
+            }
+        )
+    )
+    before = sorted(workflow.glob("results/**"))
+    target = "results/predictions/demo/fold-official/seed-0/u-net/prediction.json"
+    arguments = (target, "--configfile", str(overlay), "--cores", "1")
+    environment = driver(tmp_path, lines, code)
+    result = snakemake(workflow, *arguments, **environment)
+    assert result.returncode == 2
+    assert result.stdout.splitlines()[-1] == (
+        f"configuration: hardware 'gpu' with {n_processes} process(es), and this machine has "
+        f"{found} GPU(s): ask for fewer processes, for another executor, or for hardware 'cpu'"
+    )
+    assert "Finished job" not in result.stdout
+    assert sorted(workflow.glob("results/**")) == before
+    assert snakemake(workflow, *arguments, "-n", **environment).returncode == 0
+
+
+def test_jobs_start_where_the_driver_lists_the_gpus_asked_for(tmp_path):
+    folder = copy_workflow(tmp_path)
+    target = "results/data/phantom-em/images.tif"
+    arguments = (target, "--cores", "1", "--config", "hardware=gpu")
+    result = snakemake(folder, *arguments, **driver(tmp_path, "GPU 0: NVIDIA H100\\n"))
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert (folder / target).exists()
+
+
 def test_missing_archive_says_what_to_put_where_and_leaves_nothing(workflow, tmp_path):
     result = snakemake(
         workflow, "--cores", "1", "results/archives/dic-hela.zip", UNET_DATA_MIRROR=str(tmp_path)

@@ -6,6 +6,7 @@ line that names the key.
 """
 
 import os
+import subprocess
 import sys
 from copy import deepcopy
 from difflib import get_close_matches
@@ -167,6 +168,34 @@ def experiment(where, override):
         if blocks and fold != "official" and int(fold) >= blocks:
             refuse(f"{where}: fold {fold!r} of {blocks} blocks, counted from 0")
     return settings
+
+
+def n_gpus():
+    """Number of GPUs that the driver of this machine lists.
+
+    torch is not asked: it may be in the jobs' environment alone.
+    """
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    return listed.stdout.count("GPU ")
+
+
+def check_gpus():
+    """Refuse to start where jobs, or those that follow a checkpoint, need GPUs that are not there.
+
+    Where a scheduler takes the jobs to other machines, each looks for itself.
+    """
+    jobs = workflow.dag.needrun_jobs()
+    needed = any(job.is_checkpoint or job.resources.get("gpu") for job in jobs)
+    if config["hardware"] != "gpu" or not needed or not workflow.local_exec:
+        return
+    if (found := n_gpus()) < config["processes"]:
+        refuse(
+            f"hardware 'gpu' with {config['processes']} process(es), and this machine has {found} "
+            "GPU(s): ask for fewer processes, for another executor, or for hardware 'cpu'"
+        )
 
 
 def data_mirror():
