@@ -10,7 +10,7 @@ from torch import nn
 
 from unetcore.errors import InputError
 from unetcore.geometry import multiply_accumulates
-from unetcore.model import UNet, initialise
+from unetcore.model import UNet, crop, initialise
 from unetcore.settings import INITIAL_WEIGHTS
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
@@ -210,6 +210,21 @@ def test_release_keeps_the_channels_of_the_last_up_convolution():
         ups = {v: UNet(variant=v).expansive[-1].up for v in ("figure1", "release")}
     assert (ups["figure1"].in_channels, ups["figure1"].out_channels) == (128, 64)
     assert (ups["release"][0].in_channels, ups["release"][0].out_channels) == (128, 128)
+
+
+@pytest.mark.parametrize("margin", [0, 3])
+def test_crop_and_its_gradient_are_those_of_indexing(margin):
+    generator = torch.Generator().manual_seed(margin)
+    x = torch.randn(2, 3, 11, 14, generator=generator).to(memory_format=torch.channels_last)
+    upstream = torch.randn(2, 3, 5, 6, generator=generator)
+    found, expected = x.clone().requires_grad_(), x.clone().requires_grad_()
+    part = crop(found, margin, (5, 6))
+    indexed = expected[..., margin : margin + 5, margin : margin + 6]
+    assert torch.equal(part, indexed)
+    assert part.is_contiguous(memory_format=torch.channels_last)
+    part.backward(upstream)
+    indexed.backward(upstream)
+    assert torch.equal(found.grad, expected.grad)
 
 
 def test_drop_out_follows_the_two_lowest_levels_of_the_contracting_path():
