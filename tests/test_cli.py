@@ -321,10 +321,10 @@ def test_an_image_that_teaches_nothing_is_said_and_does_no_harm(data, tmp_path):
     assert line == "error: images of 3 training slices are the same everywhere: nothing to learn"
 
 
-def test_train_announces_its_time_and_the_next_command(data, tmp_path, small_recipe):
+def test_train_announces_its_steps_and_the_next_command(data, tmp_path, small_recipe):
     result = unet(*train_words(data, tmp_path / "run"))
     text = result.stdout
-    assert "Recipe fast, width 2: 3 steps take about " in text
+    assert "Recipe fast, width 2: 3 steps.\n" in text
     assert "step 3/3  loss " in result.stderr
     assert text.splitlines()[-1] == f"  unet predict {tmp_path}/run IMAGE.tif -o probability.tif"
 
@@ -345,8 +345,12 @@ def test_same_command_continues_an_interrupted_training(data, tmp_path, small_re
     (line,) = refusal("predict", tmp_path / "run", data / "images.tif", "-o", tmp_path / "p.tif")
     assert "the training is unfinished" in line
 
+    with open(tmp_path / "run" / "history.csv", newline="") as file:
+        assert [row["step"] for row in csv.DictReader(file)][-1] == "4"
+    (tmp_path / "run" / "run.json").write_text('{"steps": ')
     continued = unet(*words)
     assert continued.exit_code == 0
+    assert "run.json: damaged, and written anew" in continued.stderr
     assert "the 3 left of 7 steps" in continued.output  # saved at step 4
     assert unet(*train_words(data, tmp_path / "whole", steps=7)).exit_code == 0
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("run", "whole")]
@@ -418,13 +422,42 @@ def test_finished_training_is_not_repeated(run, data):
     assert (run / "model.safetensors").stat().st_mtime_ns == before
 
 
+def test_damaged_model_is_not_taken_for_a_finished_training(data, tmp_path, small_recipe):
+    words = train_words(data, tmp_path / "run", steps=1)
+    assert unet(*words).exit_code == 0
+    model = tmp_path / "run" / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-1])
+    (line,) = refusal(*words)
+    assert "model.safetensors: not a safetensors file" in line
+
+
 def test_another_training_does_not_go_into_the_same_folder(run, data, tmp_path):
-    (line,) = refusal(*train_words(data, run, steps=2, width=3))
-    assert "holds another training (width 2, now 3)" in line
+    (line,) = refusal(*train_words(data, run, steps=2, width=3), "--seed", 4)
+    assert "holds another training (seed 0, now 4; width 2, now 3), choose" in line
     write_stack(tmp_path / "other.tif", 255 - read_images(data / "images.tif"))
     words = ("train", tmp_path / "other.tif", data / "labels.tif", "-o", run)
     (line,) = refusal(*words, "--steps", 2, "--width", 2)
-    assert "holds another training (images and labels " in line
+    assert "holds another training (images_and_labels " in line
+
+
+def test_interrupted_training_is_not_continued_with_other_held_out_labels(
+    data, tmp_path, small_recipe, monkeypatch
+):
+    def interrupt(row, steps, tiles_per_step):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unetcore.terminal.LINE_SECONDS", -1)
+    labels = read_labels(data / "labels.tif")
+    write_stack(tmp_path / "labels.tif", labels)
+    words = ("train", data / "images.tif", tmp_path / "labels.tif", "-o", tmp_path / "run")
+    words += ("--steps", 7, "--width", 2, "--held-out", 1)
+    with monkeypatch.context() as patched:
+        patched.setattr("unetcore.terminal.progress_line", interrupt)
+        assert unet(*words).exit_code == 130
+    labels[-1, 5, 5] = 255 - labels[-1, 5, 5]
+    write_stack(tmp_path / "labels.tif", labels)
+    (line,) = refusal(*words)
+    assert "holds another training (held_out_images_and_labels " in line
 
 
 def test_seed_gives_another_network(data, tmp_path, small_recipe):

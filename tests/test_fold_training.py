@@ -149,7 +149,8 @@ def test_products_and_the_finished_state_are_left(dataset, products, tmp_path):
     before = {path for path in tmp_path.rglob("*") if path.is_file()}
     fold(dataset, products, tmp_path, WATCHED)
     after = {path for path in tmp_path.rglob("*") if path.is_file()}
-    kept = {tmp_path / "states/tiny" / name for name in ("finished.pt", "validation.csv", "lock")}
+    names = ("finished.pt", "history.csv", "validation.csv", "lock")
+    kept = {tmp_path / "states/tiny" / name for name in names}
     assert after - before == set(vars(products).values()) | kept
 
 

@@ -3,6 +3,7 @@
 import importlib
 import re
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -133,6 +134,10 @@ def test_digest_of_a_script_follows_its_imports_but_not_the_plumbing(package, mo
     assert changed != digest
     script.write_text(script.read_text() + "\nweight(1)\n")
     assert source_digest(script) not in (digest, changed)
+
+
+def test_plumbing_is_of_the_package():
+    assert all(find_spec(module) for module in provenance.PLUMBING)
 
 
 def test_a_script_that_is_not_there_is_named(tmp_path):

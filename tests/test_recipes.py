@@ -44,14 +44,20 @@ def test_recipe_cannot_be_changed_in_place():
 
 
 def test_changed_copy_differs_in_the_given_numbers_only():
-    changed = FAST.changed(steps=7, width=3)
-    assert dict(changed.training) == {**FAST.training, "steps": 7}
+    changed = FAST.changed(steps=700, width=3, learning_rate=None)
+    assert dict(changed.training) == {**FAST.training, "steps": 700}
     assert dict(changed.network) == {**FAST.network, "width": 3}
     assert changed.augmentation == FAST.augmentation
     assert changed.weight_map == FAST.weight_map
     ignoring = FAST.changed(ignore_label=255)
     assert dict(ignoring.weight_map) == {**FAST.weight_map, "ignore_label": 255}
     assert FAST.changed() == FAST
+
+
+@pytest.mark.parametrize(("steps", "warmup_steps"), [(400, 100), (399, 99), (100, 25), (3, 0)])
+def test_a_short_training_has_a_short_warm_up(steps, warmup_steps):
+    assert FAST.training["warmup_steps"] == 100
+    assert FAST.changed(steps=steps).training["warmup_steps"] == warmup_steps
 
 
 def test_pixels_of_a_mask_count_the_same():

@@ -334,7 +334,7 @@ def assert_training_survives(folder, states, caplog, step=3):
     assert states.save(step, content(step, n=100_000)) is False
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
     (message,) = warnings(caplog)
-    assert message.startswith(f"{path_of(folder, step)}: not saved, the state needs 0.4 MB and ")
+    assert message.startswith(f"{path_of(folder, step)}: not saved, the state needs 0.4 MB")
     assert message.endswith("training goes on, the last state is of step 2")
     caplog.clear()
 
@@ -352,6 +352,26 @@ def test_full_disk_costs_no_state(folder, monkeypatch, caplog, number):
             assert_training_survives(folder, states, caplog)
         assert states.save(4, content(4))
     assert steps_in(folder) == [2, 4]
+
+
+def test_full_disk_before_the_first_state_is_said_so(folder, monkeypatch, caplog):
+    def full(descriptor):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+    with States(folder, SETTINGS) as states, monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        assert states.save(1, content(1)) is False
+    (message,) = warnings(caplog)
+    assert message.endswith(" MB (File too large): training goes on, there is no state yet")
+
+
+def test_what_is_no_file_is_not_taken_for_a_state(folder):
+    save(folder, 1)
+    path_of(folder, 2).mkdir()
+    path_of(folder, 3).symlink_to(folder / "nowhere")
+    assert load(folder) == 1
+    save(folder, 4, 5)
+    assert load(folder) == 5
 
 
 def test_disk_that_fails_otherwise_is_an_error(folder, monkeypatch):

@@ -21,6 +21,7 @@ from unetcore import train as module
 from unetcore.augment import TileAugmenter, draw_tile
 from unetcore.errors import InputError, Interrupted
 from unetcore.failures import reproduce
+from unetcore.history import history_table
 from unetcore.loss import soft_dice_loss, weighted_cross_entropy
 from unetcore.model import UNet, initialise
 from unetcore.optimisation import learning_rate
@@ -180,6 +181,40 @@ def test_a_signal_saves_the_step_just_made_and_says_where(tmp_path, number):
     resumed, _ = start(training=training, states=tmp_path, report=reported.append)
     assert [row.step for row in reported] == [8, 9, 10]
     assert torch.equal(weights_of(resumed), weights_of(start(training=training)[0]))
+
+
+def steps_on_file(path):
+    return [int(line.split(",")[0]) for line in path.read_text().splitlines()[1:]]
+
+
+@pytest.mark.usefixtures("interrupts")
+def test_history_so_far_is_on_file_whatever_ends_the_training(tmp_path):
+    path = tmp_path / "history.csv"
+    kept = {"states": tmp_path / "state", "history_so_far": path}
+    with pytest.raises(Stop):
+        start(**kept, report=stop_at(8))  # the state before is of step 6
+    assert steps_on_file(path) == [2, 4, 6]
+    with pytest.raises(Interrupted):
+        start(**kept, report=stop_at(8, signal.SIGTERM))
+    assert steps_on_file(path) == [2, 4, 6, 8]
+    _, history = start(**kept)
+    assert path.read_bytes() == history_table(history)
+
+
+def test_history_so_far_of_a_training_that_fails_is_on_file(tmp_path):
+    path = tmp_path / "history.csv"
+    seed = next(seed for seed in range(20) if first_bad_step(seed, 1) >= 4)
+    training = changed(PAPER, checkpoint_every=1000)
+    with pytest.raises(FloatingPointError):
+        start(data_with_a_bad_slice(), training=training, seed=seed, history_so_far=path)
+    assert steps_on_file(path) == list(range(2, first_bad_step(seed, 1) + 1, 2))
+
+
+@pytest.mark.parametrize(("warmup_steps", "n_warnings"), [(9, 0), (10, 1)])
+def test_a_warm_up_that_never_ends_is_said(caplog, warmup_steps, n_warnings):
+    start(training=changed(PAPER, warmup_steps=warmup_steps))
+    said = "the rate rises during all of the 10 steps: warmup_steps is 10"
+    assert caplog.messages.count(said) == n_warnings
 
 
 def test_a_signal_without_a_folder_says_that_nothing_is_kept():

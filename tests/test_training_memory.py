@@ -259,7 +259,9 @@ def test_parts_that_would_fit_are_named():
     # 2 of the 8 tiles take about 2.8 GB, 4 of them 5.3 GB.
     said = str(explain(MemoryError(), 3_500_000_000, batch=8))
     assert "8 output tiles of 388 px" in said
-    assert said.endswith("or 4 times as many parts would (training.accumulate)")
+    assert said.endswith(
+        "or a smaller batch or 4 times as many parts (training.accumulate) would fit"
+    )
 
 
 def test_nothing_fits():

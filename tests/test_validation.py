@@ -3,6 +3,7 @@
 import csv
 import errno
 import math
+import os
 import random
 import subprocess
 import sys
@@ -281,12 +282,12 @@ def test_a_missing_file_is_no_trouble(tmp_path, caplog):
 
 
 def test_a_full_disk_costs_no_measurement(tmp_path, caplog, monkeypatch):
-    def full(path, content):
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     watched = watch(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(validation, "write_atomically", full)
+        patched.setattr(os, "fsync", full)
         watched(network(), 10)
     assert "validation.csv: not written, no space left on the disk" in caplog.text
     assert not (tmp_path / "validation.csv").exists()

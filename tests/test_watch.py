@@ -36,7 +36,7 @@ def watched(caplog):
 
 NOTHING_LEARNT = (
     "the loss is not below 0.6931, that of a constant prediction: the network has learnt nothing; "
-    "try a lower learning rate or a longer warm-up"
+    "look at the labels, or lower the learning rate"
 )
 
 

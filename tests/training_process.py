@@ -14,7 +14,7 @@ import torch
 
 from unetcore.augment import AugmentConfig
 from unetcore.checkpoint import save_model
-from unetcore.history import write_history
+from unetcore.history import history_table
 from unetcore.script import run
 from unetcore.settings import NetworkConfig, TrainConfig
 from unetcore.states import States
@@ -81,7 +81,7 @@ def train_in(
             seed=3, states=folder / "state", device="cpu", take_over=take_over,
         )  # fmt: skip
     save_model(folder / "model.safetensors", network, {})
-    write_history(folder / "history.csv", history)
+    (folder / "history.csv").write_bytes(history_table(history))
     States(folder / "state", {}).clear()
 
 

@@ -120,6 +120,7 @@ def train(
     labels: options.Labels,
     out: options.NewRunDir,
     steps: options.Steps = FAST.training["steps"],
+    learning_rate: options.LearningRate = FAST.training["learning_rate"],
     width: options.Width = FAST.network["width"],
     seed: options.Seed = 0,
     batch: options.Batch = FAST.training["batch"],
@@ -143,6 +144,7 @@ def train(
     annotated = _read_and_show(images, labels, labels_are, ignore_label)
     recipe = FAST.changed(
         steps=steps,
+        learning_rate=learning_rate,
         width=width,
         batch=batch,
         ignore_label=ignore_label,
@@ -150,7 +152,7 @@ def train(
     )
     run = Run(out, annotated, recipe, seed, held_out, device, tensorboard)
     if run.is_finished:
-        typer.echo(f"\n{run.folder.model} is this very training, complete: nothing to do.")
+        typer.echo(f"\n{run.folder.model} is of this training, complete: nothing to do.")
     else:
         _train(run, steps)
     typer.echo("\nPredict other images by:")
@@ -342,13 +344,10 @@ def _train(run, steps: int) -> None:
 
 
 def _announced(run, steps: int):
-    """Train, after a few steps that tell how long it will take."""
-    done = run.folder.steps_done()
-    seconds = run.seconds_per_step()
-    width = run.settings.network.width
-    left = duration(seconds * (steps - done))
-    start = f"the {steps - done:,} left of {steps:,}" if done else f"{steps:,}"
-    typer.echo(f"\nRecipe {FAST.name}, width {width}: {start} steps take about {left} here.")
+    """Train, and show how far it is."""
+    done, width = run.folder.steps_done(), run.settings.network.width
+    what = f"the {steps - done:,} left of {steps:,}" if done else f"{steps:,}"
+    typer.echo(f"\nRecipe {FAST.name}, width {width}: {what} steps.")
     with progress(steps, done, run.settings.training.batch) as report:
         return run.train(report)
 

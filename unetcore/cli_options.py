@@ -58,6 +58,9 @@ NewRunDir = Annotated[
 Steps = Annotated[
     int, typer.Option(min=1, help="Weight updates; twice as many take twice as long.")
 ]
+LearningRate = Annotated[
+    float, typer.Option(min=0, help="Largest; lower where nothing is learnt, or a loss is NaN.")
+]
 Width = Annotated[
     int,
     typer.Option(min=1, help="Channels of the first level (paper: 64); twice is 4 times the work."),

@@ -111,6 +111,7 @@ def train_fold(
             products,
             states=states,
             take_over=True,
+            history_so_far=states / "history.csv",
             keep_finished=True,  # the workflow has not put the training on record yet
             report=report,
             validation=validation,

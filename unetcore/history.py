@@ -3,9 +3,6 @@
 import csv
 import io
 from dataclasses import asdict, dataclass
-from pathlib import Path
-
-from unetcore.data.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -46,10 +43,10 @@ def progress_line(progress: Progress, steps: int, tiles_per_step: int = 1) -> st
     )
 
 
-def write_history(path: Path, history: list[Progress]) -> None:
-    """Write history.csv: one row per log step, columns as in `Progress`."""
+def history_table(history: list[Progress]) -> bytes:
+    """Content of history.csv: one row per log step, columns as in `Progress`."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(Progress.__dataclass_fields__), lineterminator="\n")
     writer.writeheader()
     writer.writerows(asdict(row) for row in history)
-    write_atomically(path, text.getvalue().encode())
+    return text.getvalue().encode()

@@ -12,7 +12,7 @@ from unetcore.checkpoint import save_model
 from unetcore.data.files import write_atomically
 from unetcore.devices import choose_device, gpu_name, resolve_precision
 from unetcore.distributed import own_processes
-from unetcore.history import Progress, write_history
+from unetcore.history import Progress, history_table
 from unetcore.provenance import hardware
 from unetcore.settings import NetworkConfig, TrainConfig
 from unetcore.train import TrainingData, train
@@ -73,6 +73,7 @@ def produce_model(
     *,
     states: Path,
     take_over: bool,
+    history_so_far: Path,
     report: Callable[[Progress], None],
     keep_finished: bool = False,
     validation: Validation | None = None,
@@ -84,7 +85,7 @@ def produce_model(
     ----------
     data, settings : what is trained, and how.
     products : written when the training is complete, the model last but one, by the first process.
-    states, take_over, report : see `unetcore.train.train`.
+    states, take_over, history_so_far, report : see `unetcore.train.train`.
     keep_finished : whether the last state stays, see `unetcore.states.States.finish`; else none.
     validation : looks at held-out images during the training.
     facts : more that a user of the model must know, as plain values.
@@ -110,6 +111,7 @@ def produce_model(
         **vars(settings),
         states=states,
         take_over=take_over,
+        history_so_far=history_so_far,
         report=report,
         validate=validation,
         deliver=deliver,
@@ -125,7 +127,7 @@ def _write(products, description, network, rows, validation) -> None:
         validation.report()
         validation.save(products.validation)
         description["validation"] = validation.summary()
-    write_history(products.history, rows)
+    write_atomically(products.history, history_table(rows))
     save_model(products.model, network, description)  # nothing of the clock: equal bytes
     record = description | {"train_seconds": round(rows[-1].seconds)}
     write_atomically(products.provenance, json.dumps(record, indent=1).encode())

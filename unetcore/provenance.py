@@ -8,7 +8,23 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGE = "unetcore"
-PLUMBING = {"unetcore.script", "unetcore.provenance", "unetcore.gpus"}
+PLUMBING = {
+    f"{PACKAGE}.{module}"
+    for module in (
+        "differences",
+        "errors",
+        "failures",
+        "free_memory",
+        "gpus",
+        "locks",
+        "provenance",
+        "script",
+        "states",
+        "stopping",
+        "training_memory",
+        "watch",
+    )
+}
 
 
 def source_digest(*sources: str | Path) -> str:
@@ -17,7 +33,8 @@ def source_digest(*sources: str | Path) -> str:
     Snakemake does not see that a thin script depends on a package. A rule that passes this digest
     as a param is run again when the code changes, and not when only a comment, the layout or a
     docstring does. Only absolute imports are followed; the package has no others. The modules
-    that connect a script to Snakemake, or a job to its GPU, are left out: they change no result.
+    that connect a script to Snakemake, a job to its GPU or a training to its states, and those that
+    only warn and refuse, are left out: they change no result.
 
     Parameters
     ----------

@@ -61,16 +61,28 @@ class Recipe:
         self,
         *,
         steps: int | None = None,
+        learning_rate: float | None = None,
         width: int | None = None,
         batch: int | None = None,
         ignore_label: int | None = None,
         largest_tile: int | None = None,
     ) -> "Recipe":
-        """Copy with other numbers; None leaves one as it is. `largest_tile` bounds output tiles."""
+        """Copy with other numbers; None leaves one as it is.
+
+        `largest_tile` bounds output tiles. The warm-up is at most a quarter of the steps.
+        """
         tile = largest_tile and min(largest_tile, self.training["output_tile"])
+        warmup = steps and min(steps // 4, self.training["warmup_steps"])
         return replace(
             self,
-            training=_changed(self.training, steps=steps, batch=batch, output_tile=tile),
+            training=_changed(
+                self.training,
+                steps=steps,
+                learning_rate=learning_rate,
+                warmup_steps=warmup,
+                batch=batch,
+                output_tile=tile,
+            ),
             network=_changed(self.network, width=width),
             weight_map=_changed(self.weight_map, ignore_label=ignore_label),
         )

@@ -1,10 +1,10 @@
 """The folder of one training: what it was given, how far it is, what came out."""
 
 import json
-import statistics
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from unetcore.augment import AugmentConfig
@@ -13,6 +13,7 @@ from unetcore.checkpoint import load_model
 from unetcore.data.annotated import AnnotatedImages
 from unetcore.data.files import write_atomically
 from unetcore.data.intensity import normalise
+from unetcore.differences import differences
 from unetcore.distributed import own_processes
 from unetcore.errors import InputError
 from unetcore.evaluate import OF_CELLS, OF_MEMBRANES
@@ -21,12 +22,12 @@ from unetcore.model import UNet
 from unetcore.produce import Products, Settings, produce_model
 from unetcore.provenance import source_digest
 from unetcore.recipes import Recipe, targets
-from unetcore.settings import NetworkConfig, TrainConfig
+from unetcore.settings import OF_THE_WATCH, NetworkConfig, TrainConfig
 from unetcore.states import States
-from unetcore.train import TrainingData, train
+from unetcore.train import TrainingData, checksum
 from unetcore.validation import Validation
 
-TRIAL_STEPS = 4  # the first one warms up and is not counted
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -138,9 +139,10 @@ class Run:
         self.facts = {
             "recipe": recipe.name,
             "labels_are": annotated.kind,
-            "training_images": list(self.data.images.shape),
             "held_out": held_out,
+            "training_images": list(self.data.images.shape),
             "images_and_labels": self.data.checksum(),
+            "held_out_images_and_labels": checksum(*self.held),
             "weight_map": dict(recipe.weight_map_of(annotated.kind)),
         }
         self._check_folder()
@@ -152,13 +154,6 @@ class Run:
     def is_finished(self) -> bool:
         """Whether the folder already holds the model that this run makes."""
         return self.folder.model.is_file()
-
-    def seconds_per_step(self) -> float:
-        """Time of one step on this machine, from a few that change nothing."""
-        training = self.settings.training
-        trial = replace(training, steps=TRIAL_STEPS, log_every=1, validate_every=0)
-        _, rows = train(self.data, **vars(replace(self.settings, training=trial)))
-        return statistics.median(training.batch / row.tiles_per_second for row in rows[1:])
 
     def train(self, report: Callable[[Progress], None]) -> list[Progress]:
         """Train, or continue, and write model, history and description.
@@ -189,6 +184,7 @@ class Run:
                 products,
                 states=folder.states,
                 take_over=False,
+                history_so_far=folder.history,
                 report=show,
                 validation=self.validation,
                 facts=self.facts,
@@ -210,11 +206,9 @@ class Run:
         path = self.folder.path
         if path.exists() and not path.is_dir():
             raise InputError(f"{path}: a file is there, need a folder for the run")
-        if not self.folder.description.is_file():
-            if self.folder.model.is_file():
-                raise InputError(f"{path}: holds a model of unknown origin, choose another folder")
+        earlier = self._earlier()
+        if earlier is None:
             return
-        earlier = json.loads(self.folder.description.read_text())
         settings = self.settings
         now = {
             **self.facts,
@@ -223,17 +217,24 @@ class Run:
             "training": settings.training.decisive(),
             "augmentation": asdict(settings.augmentation),
         }
-        if difference := next(_differences(earlier, now), None):
+        if not self.is_finished and self.folder.steps_done():
+            now["code"] = settings.code
+        there = {name: earlier.get(name) for name in now}
+        trained = earlier.get("training", {}).items()
+        there["training"] = {key: value for key, value in trained if key not in OF_THE_WATCH}
+        if found := differences(there, json.loads(json.dumps(now))):
             raise InputError(
-                f"{path}: holds another training ({difference}), choose another folder or delete it"
+                f"{path}: holds another training ({found}), choose another folder or delete it"
             )
 
-
-def _differences(earlier: Mapping, now: Mapping) -> Iterator[str]:
-    """Say in which settings an earlier run differs, as "steps 100, now 200"."""
-    for name, value in now.items():
-        there = earlier.get(name)
-        if isinstance(value, dict) and isinstance(there, dict):
-            yield from _differences(there, value)
-        elif there != value:
-            yield f"{name.replace('_', ' ')} {there}, now {value}"
+    def _earlier(self) -> dict | None:
+        """What is on record of the training in the folder; None if there is nothing."""
+        if self.is_finished:
+            return load_model(self.folder.model)[1]
+        if not self.folder.description.is_file():
+            return None
+        try:
+            return dict(json.loads(self.folder.description.read_text()))
+        except (ValueError, TypeError):  # its states say themselves what they are of
+            logger.warning("%s: damaged, and written anew", self.folder.description)
+            return None

@@ -9,7 +9,7 @@ import os
 import pickle
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +17,7 @@ from typing import BinaryIO
 import torch
 
 from unetcore.data.files import FULL_DISK, MEGABYTE, write_atomically
+from unetcore.differences import differences
 from unetcore.errors import InputError
 from unetcore.locks import FolderLock
 
@@ -26,8 +27,6 @@ FORMAT = b"unetcore-state-1 "
 HEADER_BYTES = len(FORMAT) + hashlib.sha256().digest_size * 2 + len(b"\n")
 KEPT = 2
 FINISHED = "finished.pt"
-NAMED_DIFFERENCES = 5
-ABSENT = object()
 
 
 class _DamagedError(Exception):
@@ -145,12 +144,7 @@ class States:
         except OSError as error:
             if error.errno not in FULL_DISK:
                 raise
-            free = shutil.disk_usage(self.folder).free / MEGABYTE
-            logger.warning(
-                "%s: not saved, the state needs %.1f MB and %.1f MB are free (%s): training goes "
-                "on, the last state is of step %d",
-                *(path, len(packed) / MEGABYTE, free, error.strerror, self.newest_step()),
-            )
+            self._warn_of_full_disk(path, len(packed), error)
             return False
         self._is_good[path] = True
         self._remove_superseded(path)
@@ -217,8 +211,20 @@ class States:
 
     def _newest_first(self) -> list[Path]:
         names = re.compile(r"step-\d{8,}\.pt")
-        paths = [path for path in self.folder.glob("step-*.pt") if names.fullmatch(path.name)]
-        return sorted(paths, key=_step_of, reverse=True)
+        files = [path for path in self.folder.glob("step-*.pt") if path.is_file()]
+        ours = [path for path in files if names.fullmatch(path.name)]
+        return sorted(ours, key=_step_of, reverse=True)
+
+    def _warn_of_full_disk(self, path: Path, size: int, error: OSError) -> None:
+        free = ""
+        if error.errno == errno.ENOSPC:  # not a quota, nor a limit of the size of files
+            free = f" and {shutil.disk_usage(self.folder).free / MEGABYTE:.1f} MB are free"
+        step = self.newest_step()
+        last = f"the last state is of step {step}" if step else "there is no state yet"
+        logger.warning(
+            "%s: not saved, the state needs %.1f MB%s (%s): training goes on, %s",
+            *(path, size / MEGABYTE, free, error.strerror, last),
+        )
 
     def _remove_partial(self) -> None:
         for path in self.folder.glob("*.partial"):
@@ -253,15 +259,15 @@ class States:
 
     def _compare(self, state: dict) -> None:
         """Refuse a state of other settings; warn of one of another environment."""
-        if differences := list(_differences(state["settings"], self.settings)):
+        if found := differences(state["settings"], self.settings):
             raise InputError(
-                f"{self.folder}: belongs to another training ({_listed(differences)}): go on with "
+                f"{self.folder}: belongs to another training ({found}): go on with "
                 f"the earlier settings, or delete the folder to start anew"
             )
-        if differences := list(_differences(state["environment"], self.environment)):
+        if found := differences(state["environment"], self.environment):
             logger.warning(
                 "%s: saved under other conditions (%s): the rest may differ in the last digits",
-                *(self.folder, _listed(differences)),
+                *(self.folder, found),
             )
 
 
@@ -314,32 +320,3 @@ def _read_digest(file: BinaryIO) -> str:
 def _plain(settings: Mapping) -> dict:
     """Settings as they come back from a file: tuples as lists, keys as strings."""
     return json.loads(json.dumps(settings))
-
-
-def _differences(there: dict, now: dict) -> Iterator[str]:
-    """Say what differs, as "training.steps 100, now 200"."""
-    there, now = dict(_flatten(there)), dict(_flatten(now))
-    for name in now | there:
-        earlier, later = there.get(name, ABSENT), now.get(name, ABSENT)
-        if earlier != later:
-            yield f"{name} {_said(earlier)}, now {_said(later)}"
-
-
-def _flatten(settings: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Pairs of dotted name and value."""
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _said(value: object) -> str:
-    return "absent" if value is ABSENT else json.dumps(value, ensure_ascii=False)
-
-
-def _listed(differences: list[str]) -> str:
-    named = differences[:NAMED_DIFFERENCES]
-    if left := len(differences) - len(named):
-        named.append(f"and {left} more")
-    return "; ".join(named)

@@ -15,11 +15,12 @@ import torch
 
 from unetcore import geometry
 from unetcore.augment import AugmentConfig, TileAugmenter
+from unetcore.data.files import write_if_there_is_room
 from unetcore.devices import choose_device, gpu_name, repeatable, resolve_precision
 from unetcore.distributed import check_batch, own_processes, processes
 from unetcore.errors import InputError, Interrupted
 from unetcore.failures import refuse_repetition, save_failure
-from unetcore.history import Progress
+from unetcore.history import Progress, history_table
 from unetcore.loss import constant_loss
 from unetcore.model import UNet, initialise
 from unetcore.optimisation import learning_rate, set_rate
@@ -100,10 +101,15 @@ class TrainingData:
 
     def checksum(self) -> int:
         """Number that differs if any value differs."""
-        crc = 0
-        for array in (self.images, self.classes, self.weights):
-            crc = zlib.crc32(np.ascontiguousarray(array), crc)
-        return crc
+        return checksum(self.images, self.classes, self.weights)
+
+
+def checksum(*arrays: np.ndarray) -> int:
+    """Number that differs if any value of the arrays differs."""
+    crc = 0
+    for array in arrays:
+        crc = zlib.crc32(np.ascontiguousarray(array), crc)
+    return crc
 
 
 class Validate(Protocol):
@@ -129,6 +135,7 @@ def train(
     code: str = "",
     states: Path | None = None,
     take_over: bool = False,
+    history_so_far: Path | None = None,
     device: str = "auto",
     report: Callable[[Progress], None] = lambda progress: None,
     validate: Validate | None = None,
@@ -151,6 +158,8 @@ def train(
         `States.finish`.
     take_over : whether a process of this machine that still trains here is told to stop, so that
         this one goes on from its state.
+    history_so_far : history.csv to look into meanwhile: written where a state would be saved, and
+        where the training fails. No output of a rule: Snakemake deletes these of a failed job.
     device : "cpu", "gpu" or "auto", see `unetcore.devices.choose_device`.
     report : called after every `log_every` steps, by the first process.
     validate : called after every `validate_every` steps and the last, by the first process.
@@ -176,6 +185,11 @@ def train(
     check_tile_fits(shape, training.output_tile, network.depth)
     check_both_classes(data.classes, data.weights)
     check_contrast(data.images)
+    if training.warmup_steps >= training.steps > 1:
+        logger.warning(
+            "the rate rises during all of the %d steps: warmup_steps is %d",
+            *(training.steps, training.warmup_steps),
+        )
     with ExitStack() as stack:
         group = stack.enter_context(processes(place))
         check_batch(training.batch, group.size, training.accumulate)
@@ -190,7 +204,8 @@ def train(
         sizes = {"in_channels": data.with_channels.shape[1], "n_processes": group.size}
         available = check_memory(TrainingStep.of(network, training, place, **sizes), place)
         try:
-            run = _Training(data, network, augmentation, training, seed, place, group, kept)
+            keeps = (kept, history_so_far) if group.is_first else (None, None)
+            run = _Training(data, network, augmentation, training, seed, place, group, *keeps)
             model, history = run.run(stop, report, validate)
         except (RuntimeError, MemoryError) as error:
             said = explain_out_of_memory(
@@ -236,9 +251,11 @@ def _environment(device: torch.device) -> dict:
 class _Training:
     """One training: what it is given, and the state that a resumed one takes up."""
 
-    def __init__(self, data, network, augmentation, training, seed, device, group, states):
+    def __init__(
+        self, data, network, augmentation, training, seed, device, group, states, history_so_far
+    ):
         self.config, self.seed, self.device = training, seed, device
-        self.group, self.states = group, states if group.is_first else None
+        self.group, self.states, self.history_so_far = group, states, history_so_far
         model = UNet(in_channels=data.with_channels.shape[1], **asdict(network))
         initialise(model, torch.Generator().manual_seed(seed), training.initial_weights)
         self.model = model.to(device, memory_format=torch.channels_last).train()
@@ -358,6 +375,7 @@ class _Training:
         )
         if self.states is not None:
             message += self._keep_failure(step, message)
+        self._write_history()
         # Waits for the first process, which torchrun would else end while it writes.
         raise FloatingPointError(self.group.share(message))
 
@@ -395,15 +413,16 @@ class _Training:
         due = self._is_due(self.config.checkpoint_every)
         if due:
             self._check()
-        if self.states is None:
-            return
         waited = time.monotonic() - self.saved >= MINUTE * self.config.checkpoint_minutes
         if due or (waited and self._is_due(self.config.log_every)):  # then it was checked too
             self._save()
 
     def _save(self):
-        """Save the state; False if the disk is full."""
+        """Save history and state; False if the disk is full, or none is wanted."""
         self.saved = time.monotonic()
+        self._write_history()
+        if self.states is None:
+            return False
         goes_on = self.step < self.config.steps
         return self.states.save(
             self.step,
@@ -417,6 +436,11 @@ class _Training:
             },
         )
 
+    def _write_history(self):
+        """Bring the file that tells of the training so far up to date."""
+        if self.history_so_far is not None:
+            write_if_there_is_room(self.history_so_far, history_table(self.history))
+
     def _stop_if_asked(self, stop):
         """Save and stop if a signal asked any process to."""
         number = self.group.max(stop.signal or 0)
@@ -428,11 +452,11 @@ class _Training:
 
     def _keep(self):
         """Save the state before the end; says what is kept."""
-        if self.states is None:
-            return "nothing is kept"
         if self._save():
             return f"the state is in {self.states.folder}"
-        return f"{self.states.folder} keeps that of step {self.states.newest_step()}"
+        if self.states is not None and (step := self.states.newest_step()):
+            return f"{self.states.folder} keeps that of step {step}"
+        return "nothing is kept"
 
     def _resume(self, validate):
         """Take up the state of an interrupted training."""

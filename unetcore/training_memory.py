@@ -282,7 +282,9 @@ def _what_would_fit(step, available):
     if tile := largest_tile(budget, step):
         ways.append(f"{tile} px would fit (training.output_tile)")
     if parts := _fewest_parts(budget, step):
-        ways.append(f"{parts} times as many parts would (training.accumulate)")
+        ways.append(
+            f"a smaller batch or {parts} times as many parts (training.accumulate) would fit"
+        )
     return ", or ".join(ways) or "no output tile would fit, take a smaller width (network.width)"
 
 

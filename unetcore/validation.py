@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from unetcore.data.files import FULL_DISK, write_atomically
+from unetcore.data.files import write_atomically, write_if_there_is_room
 from unetcore.errors import InputError
 
 try:
@@ -194,11 +194,7 @@ class Validation:
 
     def save(self, path: Path) -> None:
         """Write all rows as a CSV of the columns step, seconds, loss and the metrics."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self._columns())
-        writer.writerows((row.step, row.seconds, *row.values.values()) for row in self.rows)
-        write_atomically(path, text.getvalue().encode())
+        write_atomically(path, self._table())
 
     def _predict(self, network, step):
         """Loss over all slices, and the probability of cell interior, (N, H, W) float32."""
@@ -246,14 +242,17 @@ class Validation:
     def _columns(self):
         return ["step", "seconds", *self._names()]
 
+    def _table(self):
+        """Content of validation.csv."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self._columns())
+        writer.writerows((row.step, row.seconds, *row.values.values()) for row in self.rows)
+        return text.getvalue().encode()
+
     def _write(self):
-        """Bring the file up to date; a full disk must not end a training."""
-        try:
-            self.save(self._path)
-        except OSError as error:
-            if error.errno not in FULL_DISK:
-                raise
-            logger.warning("%s: not written, no space left on the disk", self._path)
+        """Bring the file up to date."""
+        write_if_there_is_room(self._path, self._table())
 
     def _read(self):
         """Rows of the file; none, with a warning, where it cannot be read as one of ours."""

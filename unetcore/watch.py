@@ -55,8 +55,8 @@ class Watch:
         foreground = self._mean("foreground")
         return {
             f"the loss is not below {self.constant_loss:.4g}, that of a constant prediction: the "
-            f"network has learnt nothing; try a lower learning rate or a longer "
-            f"warm-up": nothing_learnt,
+            f"network has learnt nothing; look at the labels, or lower the learning "
+            f"rate": nothing_learnt,
             "nearly every pixel is predicted as background": foreground < EMPTY,
             "nearly every pixel is predicted as cell interior": foreground > 1 - EMPTY,
         }

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, on disks that may be full."""
 
 import errno
+import logging
 import os
 import shutil
 import tempfile
@@ -9,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from unetcore.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 MEGABYTE = 1e6
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the largest file
@@ -83,6 +86,21 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
     finally:
         with suppress(OSError):  # it is gone if all went well
             partial.unlink()
+
+
+def write_if_there_is_room(path: Path, content: bytes) -> None:
+    """Write a file, atomically, without which a computation can go on where the disk is full.
+
+    Raises
+    ------
+    OSError : it cannot be written for another reason.
+    """
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        logger.warning("%s: not written, no space left on the disk", path)
 
 
 def _sync_folder(folder: Path) -> None:
