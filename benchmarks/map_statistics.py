@@ -20,12 +20,11 @@ from unetcore.checkpoint import load_model
 from unetcore.data.frames import read_frames
 from unetcore.data.intensity import normalise
 from unetcore.data.io import read_images, read_labels, to_unit_range
-from unetcore.errors import InputError
+from unetcore.errors import BAD_INPUT, InputError
 from unetcore.evaluate import OF_MEMBRANES, evaluate
 from unetcore.normalised import with_fixed_statistics
 from unetcore.predict import Predictor, predict_probability, softmax
 from unetcore.provenance import hardware
-from unetcore.script import BAD_INPUT
 from unetcore.tables import MEASURES, markdown_table, mean_and_spread
 from unetcore.tiling import Tile, input_tile, predict_tiled
 

@@ -24,10 +24,9 @@ from benchmarks.page import write_csv
 from benchmarks.timing import Row, larger_is_better, smaller_is_better
 from unetcore import geometry
 from unetcore.data.download import fetch
-from unetcore.errors import InputError
+from unetcore.errors import BAD_INPUT, InputError
 from unetcore.evaluate import OF_MEMBRANES
 from unetcore.recipes import FAST
-from unetcore.script import BAD_INPUT
 from unetcore.tables import MEASURES, markdown_table, mean_and_spread
 
 logger = logging.getLogger("benchmarks.quality")  # also where the module itself is the program

@@ -41,7 +41,7 @@ def test_lone_process_needs_nobody():
     model, numbers = torch.nn.Linear(1, 1), torch.tensor([1.0, 3.0])
     assert group.wrap(model, CPU) is model
     assert group.mean(numbers) is numbers
-    assert (group.max(-4), group.any(True), group.any(False)) == (-4, True, False)
+    assert group.max(-4) == -4
     assert group.share("a") == group.on_first(lambda: "a") == "a"
     assert list(group.tiles(3)) == [0, 1, 2]
     with group.no_sync(model):
@@ -149,7 +149,6 @@ def test_what_the_processes_tell_each_other(processes_told):
         assert answer == {
             "mean": [1, {2: 5, 3: 10}[n]],  # of 0, 10, and 20
             "max": 7,
-            "any": (True, False),
             "share": {"from": 0},
             "on_first": pid,
             "tiles": {2: [[0, 1, 2], [3, 4, 5]], 3: [[0, 1], [2, 3], [4, 5]]}[n][rank],

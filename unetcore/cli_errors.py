@@ -7,8 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from unetcore.data.files import FULL_DISK
-from unetcore.errors import InputError
-from unetcore.script import BAD_INPUT
+from unetcore.errors import BAD_INPUT, InputError
 
 IS_FIRST = os.environ.get("RANK", "0") == "0"  # of torchrun's processes one is enough to read
 USERS_OS_ERRORS = (  # of outputs that cannot be written

@@ -105,10 +105,6 @@ class Processes:
         dist.all_reduce(largest, dist.ReduceOp.MAX)
         return int(largest)
 
-    def any(self, flag: bool) -> bool:
-        """Whether the flag is set in any process; does not wait for a GPU."""
-        return bool(self.max(int(flag)))
-
     def share(self, value: T) -> T:
         """What the first process says, in every process; any object that can be pickled."""
         if self.size == 1:

@@ -1,5 +1,7 @@
 """The exceptions that are no bugs: bad input, and a signal that asks to stop."""
 
+BAD_INPUT = 2  # exit code of scripts and of the command line
+
 
 class InputError(ValueError):
     """A file, value or setting that breaks a rule a user can act on.

@@ -15,12 +15,10 @@ import torch
 
 from unetcore.data.files import write_atomically
 from unetcore.distributed import Processes
-from unetcore.errors import InputError
+from unetcore.errors import BAD_INPUT, InputError
 from unetcore.model import UNet
 from unetcore.settings import TrainConfig
 from unetcore.update import Tiles, Update
-
-BAD_INPUT = 2  # exit code, as of our scripts
 
 
 def save_failure(

@@ -9,11 +9,9 @@ from dataclasses import is_dataclass
 from pathlib import Path
 
 from unetcore.data.files import FULL_DISK
-from unetcore.errors import InputError, Interrupted
+from unetcore.errors import BAD_INPUT, InputError, Interrupted
 
 logger = logging.getLogger(__name__)
-
-BAD_INPUT = 2  # exit code of scripts and of the command line
 
 
 def run(main: Callable, smk=None, argv: list[str] | None = None, *, keep_log: bool = False):

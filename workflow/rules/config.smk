@@ -19,10 +19,9 @@ from snakemake.logging import logger
 from snakemake.utils import update_config
 
 from unetcore.data.catalog import read_catalog
-from unetcore.errors import InputError
+from unetcore.errors import BAD_INPUT, InputError
 from unetcore.geometry import check_output_tile
 from unetcore.recipes import FAST
-from unetcore.script import BAD_INPUT
 from unetcore.settings import check_expansive_width
 
 HERE = Path(workflow.current_basedir)
