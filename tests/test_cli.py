@@ -64,8 +64,9 @@ def data(tmp_path_factory):
 @pytest.fixture
 def small_recipe(monkeypatch):
     """Make a step a matter of milliseconds."""
-    training = cli.FAST.training | {"output_tile": 20, "log_every": 1, "checkpoint_every": 2}
-    monkeypatch.setattr(cli, "FAST", replace(cli.FAST, training=training))
+    small = {"output_tile": 20, "log_every": 1, "checkpoint_every": 2}
+    for name, recipe in cli.RECIPES.items():
+        monkeypatch.setitem(cli.RECIPES, name, replace(recipe, training=recipe.training | small))
 
 
 def record(make, made):
@@ -96,6 +97,7 @@ def run(data, tmp_path_factory):
 
 def test_choices_are_those_of_the_package():
     assert get_args(cli_options.LabelKind) == LABEL_KINDS
+    assert get_args(cli_options.RecipeName) == tuple(cli.RECIPES)
     assert get_args(cli_options.WeightMapForm) == tuple(FORMS)
     assert get_args(cli_options.ClassBalance) == BALANCES
     assert get_args(cli_options.Versions) == AVERAGINGS
@@ -327,6 +329,21 @@ def test_train_announces_its_steps_and_the_next_command(data, tmp_path, small_re
     assert "Recipe fast, width 2: 3 steps.\n" in text
     assert "step 3/3  loss " in result.stderr
     assert text.splitlines()[-1] == f"  unet predict {tmp_path}/run IMAGE.tif -o probability.tif"
+
+
+def test_the_papers_recipe_trains_as_the_paper_says(data, tmp_path, small_recipe):
+    words = train_words(data, tmp_path / "run", steps=1)
+    result = unet(*words, "--recipe", "paper", "--held-out", 1)
+    assert result.exit_code == 0, result.output
+    assert "Recipe paper, width 2: 1 steps." in result.stdout
+    description = json.loads((tmp_path / "run" / "run.json").read_text())
+    training, weight_map = description["training"], description["weight_map"]
+    assert (training["optimiser"], training["momentum"]) == ("sgd", 0.99)
+    assert (description["dropout"], description["normalised"]) == (0.5, False)
+    assert (weight_map["w0"], weight_map["balance"]) == (10, "inverse-frequency")
+    assert description["validation"]["last"]["step"] == 1
+    (line,) = refusal(*words, "--held-out", 1)
+    assert 'holds another training (recipe "paper", now "fast"; ' in line
 
 
 def test_same_command_continues_an_interrupted_training(data, tmp_path, small_recipe, monkeypatch):

@@ -7,17 +7,20 @@ import yaml
 
 from unetcore.augment import AugmentConfig
 from unetcore.errors import InputError
-from unetcore.recipes import FAST, targets, weight_map_config, weight_maps
+from unetcore.recipes import FAST, PAPER, targets, weight_map_config, weight_maps
 from unetcore.settings import NetworkConfig, TrainConfig
-from unetcore.weights import WeightMapConfig, training_targets
+from unetcore.weights import LABEL_KINDS, WeightMapConfig, training_targets
 
 TWO_CELLS = np.array([[[1, 1, 0, 0, 2, 2], [1, 1, 0, 0, 2, 2]]])
 
 
-def test_recipe_has_the_sections_of_the_configuration():
+def test_the_papers_recipe_is_the_default_of_the_configuration():
     defaults = yaml.safe_load(Path("config.yaml").read_text(encoding="utf-8"))["defaults"]
-    for section in ("network", "augmentation", "training", "weight_map", "postprocessing"):
-        assert getattr(FAST, section).keys() == defaults[section].keys(), section
+    assert defaults["recipe"] == PAPER.name
+    for kind in LABEL_KINDS:
+        sections = PAPER.sections(kind) | {"postprocessing": dict(PAPER.postprocessing)}
+        assert sections == {name: defaults[name] for name in sections}
+    assert set(defaults) - set(sections) == {"recipe", "prediction", "evaluation"}
 
 
 def test_the_papers_recipe_is_what_its_search_chose_and_what_the_other_search_compares_with():
@@ -29,11 +32,12 @@ def test_the_papers_recipe_is_what_its_search_chose_and_what_the_other_search_co
     assert sgd == {name: training[name] for name in sgd}
 
 
-def test_recipe_is_accepted_by_what_it_is_for():
-    assert asdict(NetworkConfig(**FAST.network)) == FAST.network
-    assert asdict(AugmentConfig(**FAST.augmentation)) == FAST.augmentation
-    assert asdict(TrainConfig(**FAST.training)) == FAST.training
-    assert asdict(WeightMapConfig(**FAST.weight_map)) == FAST.weight_map
+@pytest.mark.parametrize("recipe", [FAST, PAPER])
+def test_recipe_is_accepted_by_what_it_is_for(recipe):
+    assert asdict(NetworkConfig(**recipe.network)) == recipe.network
+    assert asdict(AugmentConfig(**recipe.augmentation)) == recipe.augmentation
+    assert asdict(TrainConfig(**recipe.training)) == recipe.training
+    assert asdict(WeightMapConfig(**recipe.weight_map)) == recipe.weight_map
 
 
 def test_recipe_cannot_be_changed_in_place():
@@ -64,6 +68,12 @@ def test_pixels_of_a_mask_count_the_same():
     classes, weights = targets(np.array([[[0, 255, 255]]]), "mask", FAST)
     assert classes.tolist() == [[[0, 1, 1]]]
     assert weights.tolist() == [[[1, 1, 1]]]
+
+
+def test_pixels_of_a_mask_count_by_their_class_in_the_papers_recipe():
+    """w_c is 3 px / (2 x 1 px of background) and 3 / (2 x 2 of cells); one cell has no border."""
+    _, weights = targets(np.array([[[0, 255, 255]]]), "mask", PAPER)
+    assert weights.tolist() == [[[1.5, 0.75, 0.75]]]
 
 
 def test_gaps_between_instances_weigh_more():

@@ -31,7 +31,7 @@ from unetcore.data.io import (
 )
 from unetcore.errors import InputError, Interrupted
 from unetcore.memory import keep_freed_memory
-from unetcore.recipes import FAST, weight_map_config, weight_maps
+from unetcore.recipes import FAST, RECIPES, weight_map_config, weight_maps
 from unetcore.terminal import command, count, duration, metrics_table, progress, show_annotated
 from unetcore.weights import ignored_pixels
 
@@ -113,17 +113,19 @@ def validate(
     epilog=_examples(
         "unet train images.tif labels.tif -o run",
         "unet train frames/ cells/ -o run --labels-are instances --steps 5000 --width 32",
+        "unet train images.tif labels.tif -o run --recipe paper --device gpu",
     )
 )
 def train(
     images: options.Images,
     labels: options.Labels,
     out: options.NewRunDir,
-    steps: options.Steps = FAST.training["steps"],
-    learning_rate: options.LearningRate = FAST.training["learning_rate"],
-    width: options.Width = FAST.network["width"],
+    recipe: options.RecipeChoice = FAST.name,
+    steps: options.Steps = None,
+    learning_rate: options.LearningRate = None,
+    width: options.Width = None,
     seed: options.Seed = 0,
-    batch: options.Batch = FAST.training["batch"],
+    batch: options.Batch = None,
     held_out: options.HeldOut = 0,
     tensorboard: options.TensorBoard = False,
     device: options.Device = "auto",
@@ -132,9 +134,9 @@ def train(
 ) -> None:
     """Train a network on images with labels.
 
-    The recipe is not the paper's: AdamW and a narrow network are good within minutes, where the
-    paper's takes hours. RUN_DIR gets `model.safetensors`, `history.csv` and `run.json`. The same
-    command again continues a training that was interrupted.
+    By default the recipe is not the paper's: AdamW and a narrow network are good within minutes,
+    where the paper's takes hours. RUN_DIR gets `model.safetensors`, `history.csv` and `run.json`.
+    The same command again continues a training that was interrupted.
     """
     from unetcore.devices import choose_device
     from unetcore.geometry import largest_tile_for
@@ -142,19 +144,20 @@ def train(
 
     choose_device(device)  # if there is no GPU, say so before any work
     annotated = _read_and_show(images, labels, labels_are, ignore_label)
-    recipe = FAST.changed(
+    chosen = RECIPES[recipe].changed(
         steps=steps,
         learning_rate=learning_rate,
         width=width,
         batch=batch,
+        validate_every=FAST.training["validate_every"],
         ignore_label=ignore_label,
         largest_tile=largest_tile_for(annotated.images.shape[-2:], FAST.network["depth"]),
     )
-    run = Run(out, annotated, recipe, seed, held_out, device, tensorboard)
+    run = Run(out, annotated, chosen, seed, held_out, device, tensorboard)
     if run.is_finished:
         typer.echo(f"\n{run.folder.model} is of this training, complete: nothing to do.")
     else:
-        _train(run, steps)
+        _train(run)
     typer.echo("\nPredict other images by:")
     typer.echo(f"  {command('predict', out, 'IMAGE.tif', '-o', 'probability.tif')}")
 
@@ -324,11 +327,11 @@ def _read_and_show(images, labels, labels_are, ignore_label) -> AnnotatedImages:
     return annotated
 
 
-def _train(run, steps: int) -> None:
+def _train(run) -> None:
     """Train with an announcement, progress and a farewell."""
     keep_freed_memory()
     try:
-        history = _announced(run, steps)
+        history = _announced(run)
     except Interrupted as stop:
         typer.echo(f"{stop}. The same command continues.", err=True)
         raise typer.Exit(stop.exit_code) from None
@@ -343,12 +346,15 @@ def _train(run, steps: int) -> None:
     typer.echo(f"{run.folder.model}: loss {last.loss:.4f} after {duration(last.seconds)}")
 
 
-def _announced(run, steps: int):
+def _announced(run):
     """Train, and show how far it is."""
-    done, width = run.folder.steps_done(), run.settings.network.width
-    what = f"the {steps - done:,} left of {steps:,}" if done else f"{steps:,}"
-    typer.echo(f"\nRecipe {FAST.name}, width {width}: {what} steps.")
-    with progress(steps, done, run.settings.training.batch) as report:
+    training, done = run.settings.training, run.folder.steps_done()
+    what = f"the {training.steps - done:,} left of " if done else ""
+    typer.echo(
+        f"\nRecipe {run.recipe.name}, width {run.settings.network.width}: "
+        f"{what}{training.steps:,} steps."
+    )
+    with progress(training.steps, done, training.batch) as report:
         return run.train(report)
 
 

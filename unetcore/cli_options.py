@@ -5,13 +5,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from unetcore.recipes import FAST
+from unetcore.recipes import FAST, RECIPES
 from unetcore.settings import LARGEST_SEED
 from unetcore.weights import LATER_GAP
 
 LabelKind = Literal["mask", "instances"]
 WeightMapForm = Literal["ronneberger2015", "falk2019"]
 ClassBalance = Literal["inverse-frequency", "rarest-one", "none"]
+RecipeName = Literal["fast", "paper"]
 WhereToCompute = Literal["auto", "cpu", "gpu"]
 Versions = Literal["none", "rot7", "d4", "mirror4"]
 FloatFormat = Literal["auto", "float32", "bfloat16"]
@@ -20,6 +21,15 @@ FloatFormat = Literal["auto", "float32", "bfloat16"]
 def _weight(name: str, what: str):
     """Option of a number of the weight map; None takes the recipe's."""
     return typer.Option(help=what, show_default=str(FAST.weight_map[name]))
+
+
+def _of_recipe(section: str, name: str, what: str, least: int):
+    """Option of a number of a recipe; None takes the recipe's."""
+    numbers = {recipe.name: getattr(recipe, section)[name] for recipe in RECIPES.values()}
+    shown = [str(number) for number in numbers.values()]
+    if len(set(shown)) > 1:
+        shown = [f"{recipe}: {number}" for recipe, number in numbers.items()]
+    return typer.Option(min=least, help=what, show_default="; ".join(dict.fromkeys(shown)))
 
 
 # Of several commands.
@@ -55,21 +65,28 @@ RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder that `un
 NewRunDir = Annotated[
     Path, typer.Option("--out", "-o", metavar="RUN_DIR", help="Folder of this training.")
 ]
+RecipeChoice = Annotated[
+    RecipeName,
+    typer.Option("--recipe", help="fast: good within minutes; paper: as in 2015, within hours."),
+]
 Steps = Annotated[
-    int, typer.Option(min=1, help="Weight updates; twice as many take twice as long.")
+    int | None,
+    _of_recipe("training", "steps", "Weight updates; twice as many take twice as long.", 1),
 ]
 LearningRate = Annotated[
-    float, typer.Option(min=0, help="Largest; lower where nothing is learnt, or a loss is NaN.")
+    float | None,
+    _of_recipe("training", "learning_rate", "Largest; lower it where nothing is learnt.", 0),
 ]
 Width = Annotated[
-    int,
-    typer.Option(min=1, help="Channels of the first level (paper: 64); twice is 4 times the work."),
+    int | None,
+    _of_recipe("network", "width", "Channels of the first level; twice is 4 times the work.", 1),
 ]
 Seed = Annotated[
     int, typer.Option(min=0, max=LARGEST_SEED, help="Another seed gives another network.")
 ]
 Batch = Annotated[
-    int, typer.Option(min=1, help="Tiles of an update, shared out among torchrun's processes.")
+    int | None,
+    _of_recipe("training", "batch", "Tiles of an update, shared among torchrun's processes.", 1),
 ]
 HeldOut = Annotated[
     int,
