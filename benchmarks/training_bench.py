@@ -96,6 +96,7 @@ class Bench:
                 batch=case.batch,
                 output_tile=self.output_tile,
                 learning_rate=1e-4,  # noise must not make a training diverge
+                warmup_steps=0,
                 precision=case.precision,
                 deterministic=False,
                 log_every=steps_per_row,
