@@ -28,6 +28,7 @@ def test_the_papers_recipe_is_what_its_search_chose_and_what_the_other_search_co
     studies = yaml.safe_load(Path("config/cpu.yaml").read_text(encoding="utf-8"))["studies"]
     training = defaults["training"]
     assert float(studies["em-cpu-rate"]["chosen"]) == training["learning_rate"]
+    assert studies["em-cpu-schedule"]["chosen"] == training["schedule"]
     sgd = studies["em-cpu-closing"]["variants"]["sgd-as-in-the-paper"]["training"]
     assert sgd == {name: training[name] for name in sgd}
 
