@@ -218,6 +218,7 @@ def test_crop_and_its_gradient_are_those_of_indexing(margin):
     x = torch.randn(2, 3, 11, 14, generator=generator).to(memory_format=torch.channels_last)
     upstream = torch.randn(2, 3, 5, 6, generator=generator)
     found, expected = x.clone().requires_grad_(), x.clone().requires_grad_()
+    assert torch.equal(crop(x, margin, (5, 6)), crop(found, margin, (5, 6)))
     part = crop(found, margin, (5, 6))
     indexed = expected[..., margin : margin + 5, margin : margin + 6]
     assert torch.equal(part, indexed)

@@ -336,6 +336,7 @@ def assert_training_survives(folder, states, caplog, step=3):
     (message,) = warnings(caplog)
     assert message.startswith(f"{path_of(folder, step)}: not saved, the state needs 0.4 MB")
     assert message.endswith("training goes on, the last state is of step 2")
+    assert ("MB are free" in message) == (os.strerror(errno.ENOSPC) in message)
     caplog.clear()
 
 

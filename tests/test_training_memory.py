@@ -260,7 +260,7 @@ def test_parts_that_would_fit_are_named():
     said = str(explain(MemoryError(), 3_500_000_000, batch=8))
     assert "8 output tiles of 388 px" in said
     assert said.endswith(
-        "or a smaller batch or 4 times as many parts (training.accumulate) would fit"
+        "or 2 at once would fit (a smaller batch, or 4 times as many parts: training.accumulate)"
     )
 
 

@@ -238,7 +238,7 @@ def driver(folder, lines, code=0):
     [
         (1, "NVIDIA-SMI has failed because it could not reach the driver.\\n", 9, 0),
         (1, "No devices found.\\n", 0, 0),
-        (2, "GPU 0: NVIDIA H100 (UUID: GPU-7c)\\n", 0, 1),
+        (2, "GPU 0: NVIDIA RTX 3070 Laptop GPU (UUID: GPU-7c)\\n", 0, 1),
     ],
 )
 def test_too_few_gpus_are_one_line_before_any_job(

@@ -135,8 +135,8 @@ def train(
     """Train a network on images with labels.
 
     By default the recipe is not the paper's: AdamW and a narrow network are good within minutes,
-    where the paper's takes hours. RUN_DIR gets `model.safetensors`, `history.csv` and `run.json`.
-    The same command again continues a training that was interrupted.
+    where the paper's wants a GPU and hours. RUN_DIR gets `model.safetensors`, `history.csv` and
+    `run.json`. The same command again continues a training that was interrupted.
     """
     from unetcore.devices import choose_device
     from unetcore.geometry import largest_tile_for

@@ -67,7 +67,7 @@ NewRunDir = Annotated[
 ]
 RecipeChoice = Annotated[
     RecipeName,
-    typer.Option("--recipe", help="fast: good within minutes; paper: as in 2015, within hours."),
+    typer.Option("--recipe", help="fast: good within minutes; paper: as in 2015, days on a CPU."),
 ]
 Steps = Annotated[
     int | None,

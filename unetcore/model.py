@@ -198,11 +198,12 @@ def corner(x, part):
 
 def crop(x, margin, part):
     """Part of (h, w) that begins `margin` px from the upper left corner of (B, C, H, W)."""
-    bottom, right = (
-        side - margin - wanted for side, wanted in zip(x.shape[-2:], part, strict=True)
-    )
-    # Indexing would do, but its gradient writes a whole map for every dimension: a step at width 16
-    # takes 1.2 times as long on a CPU.
+    h, w = part
+    if not x.requires_grad:
+        return x[..., margin : margin + h, margin : margin + w]
+    # The gradient of indexing writes a whole map for every dimension: a step at width 16 would take
+    # 1.2 times as long on a CPU.
+    bottom, right = x.shape[-2] - margin - h, x.shape[-1] - margin - w
     return functional.pad(x, (-margin, -right, -margin, -bottom))
 
 

@@ -142,9 +142,10 @@ class Run:
             "held_out": held_out,
             "training_images": list(self.data.images.shape),
             "images_and_labels": self.data.checksum(),
-            "held_out_images_and_labels": checksum(*self.held),
             "weight_map": dict(recipe.weight_map_of(annotated.kind)),
         }
+        if held_out:
+            self.facts["held_out_images_and_labels"] = checksum(*self.held)
         self._check_folder()
         watches = own_processes().is_first and not self.is_finished
         self.board = Board(self.folder.board) if watches and tensorboard else None
@@ -219,7 +220,7 @@ class Run:
         }
         if not self.is_finished and self.folder.steps_done():
             now["code"] = settings.code
-        there = {name: earlier.get(name) for name in now}
+        there = {name: earlier[name] for name in now if name in earlier}
         trained = earlier.get("training", {}).items()
         there["training"] = {key: value for key, value in trained if key not in OF_THE_WATCH}
         if found := differences(there, json.loads(json.dumps(now))):

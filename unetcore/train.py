@@ -4,7 +4,7 @@ import logging
 import time
 import zlib
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -375,7 +375,8 @@ class _Training:
         )
         if self.states is not None:
             message += self._keep_failure(step, message)
-        self._write_history()
+        with suppress(OSError):  # what failed is said, whatever else does
+            self._write_history()
         # Waits for the first process, which torchrun would else end while it writes.
         raise FloatingPointError(self.group.share(message))
 

@@ -283,7 +283,8 @@ def _what_would_fit(step, available):
         ways.append(f"{tile} px would fit (training.output_tile)")
     if parts := _fewest_parts(budget, step):
         ways.append(
-            f"a smaller batch or {parts} times as many parts (training.accumulate) would fit"
+            f"{step.tiles // parts} at once would fit (a smaller batch, or {parts} times as many "
+            f"parts: training.accumulate)"
         )
     return ", or ".join(ways) or "no output tile would fit, take a smaller width (network.width)"
 

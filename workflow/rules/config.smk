@@ -170,15 +170,17 @@ def experiment(where, override):
 
 
 def n_gpus():
-    """Number of GPUs that the driver of this machine lists.
+    """Number of GPUs that the driver of this machine lists, and that jobs may see.
 
     torch is not asked: it may be in the jobs' environment alone.
     """
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return 0
-    return listed.stdout.count("GPU ")
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True)
+        n_listed = sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+    except OSError:  # no driver, or one that is hidden in a container
+        n_listed = 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return n_listed if visible is None else min(n_listed, len(visible.split(",")))
 
 
 def check_gpus():
