@@ -27,6 +27,7 @@ PARTS = (
 TARGETS = ("demo", "table1", "table2", "figures", "claims", "paper", "studies", "publish")
 CELL_METHODS = ("best-threshold", "u-net", "u-net+mirror4")
 OFFLINE = {"UNET_DATA_MIRROR": ""}
+SEEN = {"CUDA_VISIBLE_DEVICES": "0"}
 STUDY = {
     "title": "Widths",
     "base": "demo",
@@ -234,15 +235,16 @@ def driver(folder, lines, code=0):
 
 
 @pytest.mark.parametrize(
-    ("n_processes", "lines", "code", "found"),
+    ("n_processes", "lines", "code", "visible", "found"),
     [
-        (1, "NVIDIA-SMI has failed because it could not reach the driver.\\n", 9, 0),
-        (1, "No devices found.\\n", 0, 0),
-        (2, "GPU 0: NVIDIA RTX 3070 Laptop GPU (UUID: GPU-7c)\\n", 0, 1),
+        (1, "NVIDIA-SMI has failed because it could not reach the driver.\\n", 9, "0", 0),
+        (1, "GPU 0: NVIDIA H100\\n", 0, "", 0),
+        (2, "GPU 0: NVIDIA RTX 3070 Laptop GPU (UUID: GPU-7c)\\n", 0, "0,1", 1),
+        (2, "GPU 0: NVIDIA H100\\nGPU 1: NVIDIA H100\\n", 0, "1", 1),
     ],
 )
 def test_too_few_gpus_are_one_line_before_any_job(
-    workflow, tmp_path, n_processes, lines, code, found
+    workflow, tmp_path, n_processes, lines, code, visible, found
 ):
     overlay = tmp_path / "gpu.yaml"
     overlay.write_text(
@@ -258,7 +260,7 @@ def test_too_few_gpus_are_one_line_before_any_job(
     before = sorted(workflow.glob("results/**"))
     target = "results/predictions/demo/fold-official/seed-0/u-net/prediction.json"
     arguments = (target, "--configfile", str(overlay), "--cores", "1")
-    environment = driver(tmp_path, lines, code)
+    environment = driver(tmp_path, lines, code) | {"CUDA_VISIBLE_DEVICES": visible}
     result = snakemake(workflow, *arguments, **environment)
     assert result.returncode == 2
     assert result.stdout.splitlines()[-1] == (
@@ -274,7 +276,7 @@ def test_jobs_start_where_the_driver_lists_the_gpus_asked_for(tmp_path):
     folder = copy_workflow(tmp_path)
     target = "results/data/phantom-em/images.tif"
     arguments = (target, "--cores", "1", "--config", "hardware=gpu")
-    result = snakemake(folder, *arguments, **driver(tmp_path, "GPU 0: NVIDIA H100\\n"))
+    result = snakemake(folder, *arguments, **driver(tmp_path, "GPU 0: NVIDIA H100\\n") | SEEN)
     assert result.returncode == 0, result.stdout[-3000:]
     assert (folder / target).exists()
 

@@ -25,11 +25,8 @@ def _weight(name: str, what: str):
 
 def _of_recipe(section: str, name: str, what: str, least: int):
     """Option of a number of a recipe; None takes the recipe's."""
-    numbers = {recipe.name: getattr(recipe, section)[name] for recipe in RECIPES.values()}
-    shown = [str(number) for number in numbers.values()]
-    if len(set(shown)) > 1:
-        shown = [f"{recipe}: {number}" for recipe, number in numbers.items()]
-    return typer.Option(min=least, help=what, show_default="; ".join(dict.fromkeys(shown)))
+    numbers = [f"{recipe.name}: {getattr(recipe, section)[name]}" for recipe in RECIPES.values()]
+    return typer.Option(min=least, help=what, show_default="; ".join(numbers))
 
 
 # Of several commands.

@@ -180,7 +180,9 @@ def n_gpus():
     except OSError:  # no driver, or one that is hidden in a container
         n_listed = 0
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return n_listed if visible is None else min(n_listed, len(visible.split(",")))
+    if visible is None:
+        return n_listed
+    return min(n_listed, len(list(filter(None, visible.split(",")))))  # empty hides all
 
 
 def check_gpus():
