@@ -4,6 +4,7 @@ from unetcore.augment import AugmentConfig
 from unetcore.settings import NetworkConfig, TrainConfig
 
 NETWORK = NetworkConfig(
+    family="u-net",
     variant="figure1",
     width=64,
     depth=4,
@@ -15,6 +16,7 @@ NETWORK = NetworkConfig(
 
 AUGMENTATION = AugmentConfig(
     shift=True,
+    balanced=False,
     rotation=180,
     mirror=True,
     displacement_std=10,

@@ -22,12 +22,12 @@ from unetcore.augment import (
 from unetcore.errors import InputError
 
 NOTHING = AugmentConfig(
-    shift=True, rotation=0, mirror=False, displacement_std=0, grid=3, kernel="bicubic",
-    grey_shift=0, grey_scale=0,
+    shift=True, balanced=False, rotation=0, mirror=False, displacement_std=0, grid=3,
+    kernel="bicubic", grey_shift=0, grey_scale=0,
 )  # fmt: skip
 PAPER = AugmentConfig(
-    shift=True, rotation=180, mirror=True, displacement_std=10, grid=3, kernel="bicubic",
-    grey_shift=0.1, grey_scale=0.2,
+    shift=True, balanced=False, rotation=180, mirror=True, displacement_std=10, grid=3,
+    kernel="bicubic", grey_shift=0.1, grey_scale=0.2,
 )  # fmt: skip
 
 

@@ -50,12 +50,12 @@ _, history = train(
         rng.uniform(0.5, 2, (2, 40, 48)).astype(np.float32),
     ),
     network=NetworkConfig(
-        "figure1", width=2, depth=1, dropout=0.5, normalised=True, skip_connections=True,
-        expansive_width=None,
+        family="u-net", variant="figure1", width=2, depth=1, dropout=0.5, normalised=True,
+        skip_connections=True, expansive_width=None,
     ),
     augmentation=AugmentConfig(
-        shift=True, rotation=180, mirror=True, displacement_std=5, grid=3, kernel="bicubic",
-        grey_shift=0.1, grey_scale=0.1,
+        shift=True, balanced=False, rotation=180, mirror=True, displacement_std=5, grid=3,
+        kernel="bicubic", grey_shift=0.1, grey_scale=0.1,
     ),
     training=TrainConfig(
         steps=3, batch=2, accumulate=1, output_tile=20, normalisation="slice",

@@ -70,7 +70,7 @@ def test_every_variant_holds_values_that_the_package_takes(base, variant):
         assert asdict(made) == settings, section  # taken, and taken as it is
         if kind is NetworkConfig:
             with torch.device("meta"):
-                UNet(**asdict(made))
+                UNet(**made.arguments())
 
 
 def test_every_override_is_a_configuration_that_plans_its_trainings(tmp_path):

@@ -78,8 +78,8 @@ def test_numbers_on_their_bounds_are_taken():
 def test_dropout_leaves_some_maps(dropout):
     shape = dict(width=4, depth=1, normalised=False, skip_connections=True, expansive_width=None)
     with pytest.raises(InputError, match=f"^dropout {dropout}: need a number from 0 to below 1$"):
-        NetworkConfig("figure1", dropout=dropout, **shape)
-    assert NetworkConfig("figure1", dropout=0.99, **shape).dropout == 0.99
+        NetworkConfig("u-net", "figure1", dropout=dropout, **shape)
+    assert NetworkConfig("u-net", "figure1", dropout=0.99, **shape).dropout == 0.99
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 0.5])

@@ -341,7 +341,7 @@ def test_training_leaves_the_global_generator_as_it_was():
 @pytest.mark.parametrize("kind", ["he", "xavier", "pytorch"])
 def test_training_begins_with_the_initial_weights_that_are_asked_for(kind):
     training = changed(PAPER, steps=1, learning_rate=1e-30, initial_weights=kind)
-    expected = UNet(**dataclasses.asdict(NETWORK))
+    expected = UNet(**NETWORK.arguments())
     initialise(expected, torch.Generator().manual_seed(0), kind)
     found = weights_of(start(training=training)[0])
     torch.testing.assert_close(found, weights_of(expected), rtol=0, atol=1e-20)

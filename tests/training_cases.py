@@ -10,12 +10,12 @@ from unetcore.model import UNet, initialise
 from unetcore.settings import NetworkConfig, TrainConfig
 
 NETWORK = NetworkConfig(
-    variant="figure1", width=2, depth=1, dropout=0.5, normalised=False, skip_connections=True,
-    expansive_width=None,
+    family="u-net", variant="figure1", width=2, depth=1, dropout=0.5, normalised=False,
+    skip_connections=True, expansive_width=None,
 )  # fmt: skip
 AUGMENTATION = AugmentConfig(
-    shift=True, rotation=180, mirror=True, displacement_std=2, grid=3, kernel="bicubic",
-    grey_shift=0.1, grey_scale=0.1,
+    shift=True, balanced=False, rotation=180, mirror=True, displacement_std=2, grid=3,
+    kernel="bicubic", grey_shift=0.1, grey_scale=0.1,
 )  # fmt: skip
 PAPER = TrainConfig(
     steps=10, batch=1, accumulate=1, output_tile=20, normalisation="unit", initial_weights="he",
@@ -56,7 +56,7 @@ def random_tiles(seed, n, output_tile=20, depth=1):
 
 def new_network(seed=0, **changes):
     """Network of `NETWORK` before its first update, in training mode."""
-    model = UNet(**dataclasses.asdict(changed(NETWORK, **changes)))
+    model = UNet(**changed(NETWORK, **changes).arguments())
     initialise(model, torch.Generator().manual_seed(seed))
     return model.train()
 

@@ -22,12 +22,12 @@ from unetcore.train import TrainingData, _Training, train
 
 STEPS = 48
 NETWORK = NetworkConfig(
-    variant="figure1", width=2, depth=1, dropout=0.5, normalised=False, skip_connections=True,
-    expansive_width=None,
+    family="u-net", variant="figure1", width=2, depth=1, dropout=0.5, normalised=False,
+    skip_connections=True, expansive_width=None,
 )  # fmt: skip
 AUGMENTATION = AugmentConfig(
-    shift=True, rotation=180, mirror=True, displacement_std=2, grid=3, kernel="bicubic",
-    grey_shift=0.1, grey_scale=0.1,
+    shift=True, balanced=False, rotation=180, mirror=True, displacement_std=2, grid=3,
+    kernel="bicubic", grey_shift=0.1, grey_scale=0.1,
 )  # fmt: skip
 SGD = dict(optimiser="sgd", momentum=0.99, weight_decay=0, schedule="step", clip=None)
 ADAMW = dict(optimiser="adamw", momentum=0.9, weight_decay=0.01, schedule="cosine", clip=1.0)

@@ -6,7 +6,7 @@ prediction. Random numbers are few and drawn with NumPy, so that a tile is a fun
 (seed, step) whatever device resamples it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -26,6 +26,8 @@ class AugmentConfig:
     ----------
     shift : whether a tile's centre lies anywhere on the slice; else tiles are drawn from the fewest
         that cover the slice, evenly spaced.
+    balanced : whether the pixel in the middle of a tile is of either class equally often (Ciresan
+        et al. 2012); else any pixel is as likely.
     rotation : largest angle in degrees, 0 to 180, drawn uniformly in [-rotation, rotation].
     mirror : whether half of the tiles are mirrored.
     displacement_std : std in px of the random vectors on the 3x3 grid (paper: 10).
@@ -40,6 +42,7 @@ class AugmentConfig:
     """
 
     shift: bool
+    balanced: bool
     rotation: float
     mirror: bool
     displacement_std: float
@@ -51,6 +54,7 @@ class AugmentConfig:
     def __post_init__(self):
         for name, kind, holds, rule in (
             ("shift", bool, lambda _: True, "true or false"),
+            ("balanced", bool, lambda _: True, "true or false"),
             ("rotation", Real, lambda a: 0 <= a <= 180, "a number of degrees from 0 to 180"),
             ("mirror", bool, lambda _: True, "true or false"),
             ("displacement_std", Real, lambda s: 0 <= s < np.inf, "a finite number of px, >= 0"),
@@ -62,6 +66,8 @@ class AugmentConfig:
             if not (isinstance(value, kind) and holds(value)):
                 raise InputError(f"{name} {value!r}: need {rule}")
         _check_kernel(self.kernel)
+        if self.balanced and not self.shift:
+            raise InputError("balanced tiles are drawn from anywhere: need shift true")
 
 
 @dataclass(frozen=True)
@@ -215,10 +221,18 @@ class TileAugmenter:
         self.basis = torch.as_tensor(basis, device=device)
         self.halo, self.config = halo, config
         self.output_tile = input_size - 2 * halo
+        self.places = _places(classes, weights) if config.balanced else []
 
     def draw(self, rng: np.random.Generator) -> TileDraw:
         """Draw the random numbers of a tile."""
-        return draw_tile(rng, self.n_slices, self.shape, self.config, self.output_tile)
+        drawn = draw_tile(rng, self.n_slices, self.shape, self.config, self.output_tile)
+        if not self.places:
+            return drawn
+        places = self.places[rng.integers(len(self.places))]
+        index, *centre = np.unravel_index(
+            places[rng.integers(len(places))], (self.n_slices, *self.shape)
+        )
+        return replace(drawn, index=int(index), centre=tuple(map(float, centre)))
 
     def cut(self, drawn: TileDraw) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Cut one tile.
@@ -237,6 +251,11 @@ class TileAugmenter:
     def __call__(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Draw and cut one tile, as `draw` and `cut` do."""
         return self.cut(self.draw(rng))
+
+
+def _places(classes, weights):
+    """Places, counted through the whole stack, of the pixels of each class that weigh anything."""
+    return [np.flatnonzero((classes == c) & (weights > 0)) for c in range(int(classes.max()) + 1)]
 
 
 def change_grey_values(image: torch.Tensor, mean: torch.Tensor, drawn: TileDraw) -> None:

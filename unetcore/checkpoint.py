@@ -5,26 +5,29 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import nn
 
 from unetcore.data.files import write_atomically
 from unetcore.errors import InputError
-from unetcore.model import UNet
+from unetcore.families import rebuild_network
 
 FORMAT = "unetcore-1"
 
 
-def save_model(path: Path, network: UNet, description: dict) -> None:
+def save_model(path: Path, network: nn.Module, description: dict) -> None:
     """Write weights, the network's settings and a description to one safetensors file.
 
     The same content makes the same bytes.
 
     Parameters
     ----------
+    network : UNet or another of `unetcore.families`.
     description : what a user of the model must know (normalisation, threshold, provenance), as
         plain JSON values.
     """
     metadata = {
         "format": FORMAT,
+        "family": network.family,
         "network": json.dumps(network.settings),
         "description": json.dumps(description),
     }
@@ -32,7 +35,7 @@ def save_model(path: Path, network: UNet, description: dict) -> None:
     write_atomically(path, _in_order(save(weights, metadata)))
 
 
-def load_model(path: Path) -> tuple[UNet, dict]:
+def load_model(path: Path) -> tuple[nn.Module, dict]:
     """Read a model that `save_model` wrote.
 
     Returns
@@ -54,7 +57,8 @@ def load_model(path: Path) -> tuple[UNet, dict]:
         raise InputError(f"{path}: not a safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path}: format {metadata.get('format')!r}, need {FORMAT!r}")
-    network = UNet(**json.loads(metadata["network"]))
+    family = metadata.get("family", "u-net")  # earlier releases knew no other
+    network = rebuild_network(family, json.loads(metadata["network"]))
     network.load_state_dict(weights)
     return network.eval(), json.loads(metadata["description"])
 

@@ -16,7 +16,7 @@ import torch
 from unetcore.data.files import write_atomically
 from unetcore.distributed import Processes
 from unetcore.errors import BAD_INPUT, InputError
-from unetcore.model import UNet
+from unetcore.families import rebuild_network
 from unetcore.settings import TrainConfig
 from unetcore.update import Tiles, Update
 
@@ -51,6 +51,7 @@ def save_failure(
     torch.save(
         {
             "step": step,
+            "family": update.model.family,
             "network": update.model.settings,
             "model": update.model.state_dict(),
             "training": asdict(update.config),
@@ -98,7 +99,7 @@ def reproduce(path: Path) -> tuple[int, float, float]:
     InputError : the file cannot be read, is damaged, or something else.
     """
     saved = _read(path)
-    model = UNet(**saved["network"])
+    model = rebuild_network(saved["family"], saved["network"])
     model.load_state_dict(saved["model"])
     update = Update(model.train(), TrainConfig(**saved["training"]), Processes())
     loss, _, norm = update.gradient(saved["parts"], saved["seeds"])

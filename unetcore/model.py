@@ -46,6 +46,8 @@ class UNet(nn.Module):
     connection is dropped out too.
     """
 
+    family = "u-net"
+
     def __init__(
         self,
         in_channels=1,
@@ -66,11 +68,9 @@ class UNet(nn.Module):
         )  # fmt: skip
         _check_settings(**self.settings)
         self.depth, self.skip_connections = depth, skip_connections
+        self.halo, self.planning_width = geometry.halo(depth), width
         channels = [width * 2**level for level in range(depth + 1)]
-        self.contracting = nn.ModuleList(
-            TwoConvolutions(c_in, c, dropout if level >= depth - 1 else 0.0, normalised=normalised)
-            for level, (c_in, c) in enumerate(zip([in_channels, *channels], channels, strict=False))
-        )
+        self.contracting = contracting_path(in_channels, width, depth, dropout, normalised)
         self.pool = nn.MaxPool2d(2)
         given = [*((expansive_width or width) * 2**level for level in range(depth)), channels[-1]]
         keeps = [variant == "release" and level == 0 for level in range(depth)]
@@ -122,6 +122,15 @@ class UNet(nn.Module):
         for level, part in zip(self.expansive, parts, strict=True):
             x = level(x, skips.pop(), part)  # (B, expansive_width 2**l, 2 h - 4, 2 w - 4)
         return self.scores(x)  # (B, n_classes, H - 184, W - 184)
+
+
+def contracting_path(in_channels, width, depth, dropout, normalised):
+    """Levels of the contracting path, (B, c, h, w) -> (B, width 2**l, h - 4, w - 4) each."""
+    channels = [width * 2**level for level in range(depth + 1)]
+    return nn.ModuleList(
+        TwoConvolutions(c_in, c, dropout if level >= depth - 1 else 0.0, normalised=normalised)
+        for level, (c_in, c) in enumerate(zip([in_channels, *channels], channels, strict=False))
+    )
 
 
 class TwoConvolutions(nn.Sequential):
@@ -232,7 +241,7 @@ def initialise(network, generator, kind="he"):
 
     Parameters
     ----------
-    network : UNet, changed in place.
+    network : UNet or another of `unetcore.families`, changed in place.
     generator : torch.Generator on the CPU.
     kind : "he", Gaussian with std sqrt(2 / N), N incoming nodes (Sec. 3); "xavier", Gaussian with
         std sqrt(2 / (N + M)), M outgoing nodes; "pytorch", uniform with the std sqrt(1 / (3 N)) of
@@ -241,10 +250,14 @@ def initialise(network, generator, kind="he"):
     Notes
     -----
     Each output pixel of a 2x2 up-convolution with stride 2 sees one weight per input channel;
-    following the authors' release N is there 4 times the number of *output* channels.
+    following the authors' release N is there 4 times the number of *output* channels. A layer with
+    a method `initialise` is left to it.
     """
     for module in network.modules():
         if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            continue
+        if hasattr(module, "initialise"):
+            module.initialise()
             continue
         incoming = module.weight[0].numel()  # up-convolution, (c_in, c_out, 2, 2): 4 c_out
         outgoing = module.weight[:, 0].numel()

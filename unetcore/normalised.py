@@ -18,7 +18,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from unetcore.model import EPSILON, TileNormalisation, TwoConvolutions, UNet
+from unetcore.model import EPSILON, TileNormalisation, TwoConvolutions
 
 logger = logging.getLogger(__name__)
 
@@ -73,17 +73,17 @@ class _Statistics:
 
 
 @torch.no_grad()
-def with_fixed_statistics(network: UNet, images: Iterable[torch.Tensor]) -> UNet:
+def with_fixed_statistics(network: nn.Module, images: Iterable[torch.Tensor]) -> nn.Module:
     """Make the plain network that a normalised one is, with the statistics of some tiles.
 
     Parameters
     ----------
-    network : normalised UNet, in evaluation mode.
+    network : normalised UNet or FullyConvolutional, in evaluation mode.
     images : (B, C, H, W) input tiles that say something; one after the other is computed.
 
     Returns
     -------
-    UNet that is not normalised, of the same device and type, in evaluation mode. Where the
+    Network that is not normalised, of the same kind, device and type, in evaluation mode. Where the
     statistics are of one tile, it says of this tile what the normalised network does. Where there
     is no tile, every map is its learnt shift, and all pixels get the same scores.
     """
@@ -108,25 +108,26 @@ def with_fixed_statistics(network: UNet, images: Iterable[torch.Tensor]) -> UNet
 
 def _folded(network, statistics):
     """Plain network whose convolutions have taken up the normalisation behind them."""
-    plain = UNet(**(network.settings | {"normalised": False})).eval()
+    plain = type(network)(**(network.settings | {"normalised": False})).eval()
     parameter = next(network.parameters())
     plain = plain.to(parameter.device, parameter.dtype, memory_format=torch.channels_last)
-    plain.scores.load_state_dict(network.scores.state_dict())
-    for level, own in zip(network.expansive, plain.expansive, strict=True):
-        own.up.load_state_dict(level.up.state_dict())
-    for block, own in zip(_blocks(network), _blocks(plain), strict=True):
-        pairs = [pair for pair in pairwise(block) if _is_normalised(pair)]
-        convolutions = [layer for layer in own if isinstance(layer, nn.Conv2d)]
-        for (layer, normalisation), convolution in zip(pairs, convolutions, strict=True):
-            gain, shift = statistics[normalisation].gain_and_shift(normalisation)
-            convolution.weight.copy_(layer.weight.double() * gain[:, None, None, None])
-            convolution.bias.copy_(shift)
+    behind = {
+        layer: normalisation
+        for block in network.modules()
+        if isinstance(block, TwoConvolutions)
+        for layer, normalisation in pairwise(block)
+        if isinstance(normalisation, TileNormalisation)
+    }
+    for layer, own in zip(_layers(network), _layers(plain), strict=True):
+        if layer not in behind:
+            own.load_state_dict(layer.state_dict())
+            continue
+        gain, shift = statistics[behind[layer]].gain_and_shift(behind[layer])
+        own.weight.copy_(layer.weight.double() * gain[:, None, None, None])
+        own.bias.copy_(shift)
     return plain
 
 
-def _blocks(network):
-    return [module for module in network.modules() if isinstance(module, TwoConvolutions)]
-
-
-def _is_normalised(pair):
-    return isinstance(pair[1], TileNormalisation)
+def _layers(network):
+    """Convolutions and up-convolutions, in the order of the network."""
+    return [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]

@@ -11,6 +11,7 @@ from scipy import ndimage
 from unetcore import geometry
 from unetcore.devices import autocast, choose_device, resolve_precision
 from unetcore.errors import InputError
+from unetcore.model import UNet
 from unetcore.normalised import says_nothing, with_fixed_statistics
 from unetcore.tiling import (
     MEMORY,
@@ -42,7 +43,7 @@ class Predictor:
 
     Parameters
     ----------
-    network : UNet in evaluation mode.
+    network : UNet or another of `unetcore.families`, in evaluation mode.
     precision : "auto", "float32" or "bfloat16"; scores are float32 in any case.
     memory : bytes that one call may take beside the weights, for the plan of tiles; None takes half
         of what is free on a GPU, 2 GiB on a CPU.
@@ -61,11 +62,12 @@ class Predictor:
         self.dtype = getattr(torch, self.precision)
         # Once for all, where autocast would do it in every call. A normalised network is only
         # measured, and stays in float32.
-        if self.dtype != torch.float32 and not network.settings["normalised"]:
+        if self.dtype != torch.float32 and not network.settings.get("normalised"):
             network = copy.deepcopy(network).to(self.dtype)
+        self._is_unet = isinstance(network, UNet)  # others equal the whole up to rounding
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()
         self.traits = NetworkTraits(
-            width=network.settings["width"],
+            width=network.planning_width,
             value_size=self.dtype.itemsize,
             crops=True,
             on_gpu=self.device.type == "cuda",
@@ -83,13 +85,14 @@ class Predictor:
         InputError : tiles of another number of channels than the network takes, or a network that
             normalises its maps and whose statistics are not fixed.
         """
-        if self.network.settings["normalised"]:
+        if self.network.settings.get("normalised"):
             raise InputError(
                 "this network normalises its maps: predict by `Predictor.fixed_for(image)`, of "
                 "which tiles equal the whole image"
             )
         self._check_channels(tiles.shape[1])
         height, width = output or self._output_of(tiles)
+        tiles = self._trimmed(tiles)
         if self.device.type == "cpu":
             tiles, output = self._with_large_maps(tiles, (height, width))
         batch = torch.as_tensor(tiles, dtype=self.dtype, device=self.device)
@@ -120,7 +123,7 @@ class Predictor:
         ------
         InputError : the image has another number of channels than the network takes.
         """
-        if not self.network.settings["normalised"]:
+        if not self.network.settings.get("normalised"):
             return self
         self._check_channels(image.shape[0] if len(image.shape) == 3 else 1)
         with torch.inference_mode(False), autocast(self.precision, self.device)():
@@ -144,6 +147,11 @@ class Predictor:
         if given != (taken := self.network.settings["in_channels"]):
             raise InputError(f"image of {given} channels: the network takes {taken}")
 
+    def _trimmed(self, tiles):
+        """Tiles without the context that the U-Net needs and this network does not."""
+        surplus = geometry.halo(self.depth) - self.network.halo
+        return tiles[..., surplus : tiles.shape[-2] - surplus, surplus : tiles.shape[-1] - surplus]
+
     def _output_of(self, tiles):
         """(h, w) of the output tiles of input tiles."""
         return tuple(geometry.output_size(side, self.depth) for side in tiles.shape[-2:])
@@ -153,7 +161,7 @@ class Predictor:
 
         As no convolution is padded, what is added below and on the right changes nothing else.
         """
-        if self.traits.width * 2**self.depth < MANY_CHANNELS:
+        if not self._is_unet or self.traits.width * 2**self.depth < MANY_CHANNELS:
             return tiles, output
         least = 4 + 9 * geometry.phase(self.depth)  # 13 px at the bottom: 148 px for four poolings
         missing = [max(0, least - side) for side in self._output_of(tiles)]
@@ -165,7 +173,7 @@ class Predictor:
 
         The contracting path's maps become smaller from level to level: its last one is looked at.
         """
-        if len(tiles) > 1 or self.device.type != "cpu":
+        if len(tiles) > 1 or self.device.type != "cpu" or not self._is_unet:
             return False
         sides = output or self._output_of(tiles)
         made = zip(*(geometry.expansive_sizes(side, self.depth) for side in sides), strict=True)

@@ -36,7 +36,8 @@ class Settings:
         return {
             "code": self.code,
             "seed": self.seed,
-            **asdict(self.network),
+            "family": self.network.family,
+            **self.network.arguments(),
             "steps": self.training.steps,
             "precision": resolve_precision(self.training.precision, place),
             "hardware": hardware(gpu_name(place)),

@@ -102,6 +102,7 @@ PAPER = Recipe(
     name="paper",
     network=MappingProxyType(
         {
+            "family": "u-net",
             "variant": "figure1",
             "width": 64,
             "depth": 4,
@@ -114,6 +115,7 @@ PAPER = Recipe(
     augmentation=MappingProxyType(
         {
             "shift": True,
+            "balanced": False,
             "rotation": 180,  # degrees
             "mirror": True,
             "displacement_std": 10,  # px

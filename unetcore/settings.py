@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 from numbers import Integral
 
+from unetcore import geometry
 from unetcore.data.intensity import NORMALISATIONS
 from unetcore.errors import InputError
 
@@ -11,6 +12,9 @@ OPTIMISERS = ("sgd", "adamw")
 PRECISIONS = ("auto", "float32", "bfloat16")
 SCHEDULES = ("constant", "step", "cosine")
 REDUCTIONS = ("weighted-mean", "mean", "sum")
+FAMILIES = ("u-net", "fcn", "sliding-window")
+WINDOW = 95  # px, side of what the sliding window sees (Ciresan et al. 2012, network N4)
+WINDOW_HALO = WINDOW // 2
 INITIAL_WEIGHTS = ("he", "xavier", "pytorch")
 LARGEST_SEED = 2**63 - 1
 
@@ -18,10 +22,31 @@ LARGEST_SEED = 2**63 - 1
 OF_THE_WATCH = ("log_every", "checkpoint_every", "checkpoint_minutes", "validate_every")
 
 
+# What a family lacks of the U-Net's settings, and what then stands in their place.
+_PAPER_PATH = {"variant": "figure1", "expansive_width": None}
+NOT_OF = {
+    "u-net": {},
+    "fcn": _PAPER_PATH,
+    "sliding-window": {**_PAPER_PATH, "normalised": False, "skip_connections": True},
+}
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Shape of the network; the arguments of `unetcore.model.UNet`, which says what they mean."""
+    """Shape of the network.
 
+    Attributes
+    ----------
+    family : "u-net"; "fcn" or "sliding-window", which the paper compares with.
+    others : arguments of `unetcore.model.UNet`, which says what they mean. The other families have
+        fewer of them, see `unetcore.families`; what they lack must be as in the paper's network.
+
+    Raises
+    ------
+    InputError : unknown family, drop-out out of bounds, or a setting that the family does not have.
+    """
+
+    family: str
     variant: str
     width: int
     depth: int
@@ -31,8 +56,37 @@ class NetworkConfig:
     expansive_width: int | None
 
     def __post_init__(self):
+        if self.family not in FAMILIES:
+            raise InputError(f"family {self.family!r}: need one of {', '.join(FAMILIES)}")
         if not 0 <= self.dropout < 1:
             raise InputError(f"dropout {self.dropout}: need a number from 0 to below 1")
+        for name, value in NOT_OF[self.family].items():
+            if (given := getattr(self, name)) != value:
+                raise InputError(f"{name} {given!r}: a network of family {self.family} has none")
+
+    def arguments(self) -> dict:
+        """Settings that the family has, as keyword arguments of its network."""
+        without = {"family", *NOT_OF[self.family]}
+        return {name: value for name, value in asdict(self).items() if name not in without}
+
+    def input_tile(self, output_tile: int) -> int:
+        """Side in px of the input tile from which an output tile is trained.
+
+        Raises
+        ------
+        InputError : the network cannot make such an output tile; the nearest are named.
+        """
+        if self.family != "sliding-window":
+            return geometry.input_size(output_tile, self.depth)
+        if output_tile < 1:
+            raise InputError(f"output tile of {output_tile} px: need at least 1")
+        return output_tile + 2 * WINDOW_HALO
+
+    def output_tiles(self, largest: int) -> range:
+        """Sides in px of all output tiles below `largest`."""
+        if self.family == "sliding-window":
+            return range(1, largest)
+        return range(4, largest, geometry.phase(self.depth))
 
 
 def check_seed(seed: int) -> None:
@@ -57,7 +111,8 @@ class TrainConfig:
     batch : tiles of one update (paper: 1).
     accumulate : parts in which a batch is computed one after the other; each takes the memory of
         batch / accumulate tiles.
-    output_tile : side of the output tile in px (paper: 388), one of 4 + 16 k.
+    output_tile : side of the output tile in px (paper: 388), one of 4 + 16 k; of a sliding window
+        how many pixels a side are classified at once, 1 for single windows.
     normalisation : of the images, see `unetcore.data.intensity`; kept with the model.
     initial_weights : "he", Gaussian with std sqrt(2 / N) (paper); "xavier", Gaussian with std
         sqrt(2 / (N + M)), N incoming and M outgoing nodes; "pytorch", what the library does.

@@ -12,17 +12,18 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
-from unetcore import geometry
 from unetcore.augment import AugmentConfig, TileAugmenter
 from unetcore.data.files import write_if_there_is_room
 from unetcore.devices import choose_device, gpu_name, repeatable, resolve_precision
 from unetcore.distributed import check_batch, own_processes, processes
 from unetcore.errors import InputError, Interrupted
 from unetcore.failures import refuse_repetition, save_failure
+from unetcore.families import build_network
 from unetcore.history import Progress, history_table
 from unetcore.loss import constant_loss
-from unetcore.model import UNet, initialise
+from unetcore.model import initialise
 from unetcore.optimisation import learning_rate, set_rate
 from unetcore.settings import NetworkConfig, TrainConfig, check_seed
 from unetcore.states import States
@@ -115,7 +116,7 @@ def checksum(*arrays: np.ndarray) -> int:
 class Validate(Protocol):
     """Looks at held-out slices now and then; see `unetcore.validation.Validation`."""
 
-    def __call__(self, network: UNet, step: int) -> object:
+    def __call__(self, network: nn.Module, step: int) -> object:
         """Judge the network after so many updates, and leave everything as it was.
 
         A resumed training asks again about the step that it goes on from.
@@ -139,8 +140,8 @@ def train(
     device: str = "auto",
     report: Callable[[Progress], None] = lambda progress: None,
     validate: Validate | None = None,
-    deliver: Callable[[UNet, list[Progress], States | None], None] | None = None,
-) -> tuple[UNet, list[Progress]]:
+    deliver: Callable[[nn.Module, list[Progress], States | None], None] | None = None,
+) -> tuple[nn.Module, list[Progress]]:
     """Train a network.
 
     Tiles, augmentation and drop-out of a step depend on (seed, step) only, so a training that was
@@ -182,7 +183,8 @@ def train(
     if training.deterministic:
         repeatable(place)
     shape = data.images.shape[-2:]
-    check_tile_fits(shape, training.output_tile, network.depth)
+    if network.family != "sliding-window":  # whose windows are small
+        check_tile_fits(shape, training.output_tile, network.depth)
     check_both_classes(data.classes, data.weights)
     check_contrast(data.images)
     if training.warmup_steps >= training.steps > 1:
@@ -256,7 +258,7 @@ class _Training:
     ):
         self.config, self.seed, self.device = training, seed, device
         self.group, self.states, self.history_so_far = group, states, history_so_far
-        model = UNet(in_channels=data.with_channels.shape[1], **asdict(network))
+        model = build_network(network, data.with_channels.shape[1])
         initialise(model, torch.Generator().manual_seed(seed), training.initial_weights)
         self.model = model.to(device, memory_format=torch.channels_last).train()
         self.update = Update(self.model, training, group)
@@ -264,8 +266,8 @@ class _Training:
             data.with_channels,
             data.classes,
             data.weights,
-            input_size=geometry.input_size(training.output_tile, network.depth),
-            halo=geometry.halo(network.depth),
+            input_size=network.input_tile(training.output_tile),
+            halo=model.halo,
             config=augmentation,
             device=device,
         )

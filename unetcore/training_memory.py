@@ -14,6 +14,7 @@ from unetcore.errors import InputError
 from unetcore.free_memory import available_memory
 from unetcore.geometry import largest_tile_for
 from unetcore.settings import NetworkConfig, TrainConfig
+from unetcore.sliding_window import HIDDEN_PER_MAP, KERNELS
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ def training_memory(step: TrainingStep) -> int:
     ------
     InputError : the output tile does not fit the poolings.
     """
-    first = geometry.input_size(step.output_tile, step.network.depth) - 2
+    first = step.network.input_tile(step.output_tile) - 2
     hole = step.tiles * step.network.width * first**2 * step.value_size
     holes = HOLES_KEPT * hole if step.keeps_freed else HOLES * min(hole, LARGEST_HOLE)
     return live_memory(step) + LIBRARY + holes
@@ -130,9 +131,9 @@ def live_memory(step: TrainingStep) -> int:
 def largest_tile(available: int, step: TrainingStep) -> int | None:
     """Largest output tile in px with which a step is estimated to fit into `available` bytes.
 
-    None if not even the smallest, 4 px, does. The tile of `step` itself does not matter.
+    None if not even the smallest does. The tile of `step` itself does not matter.
     """
-    sizes = range(4, LARGEST_TILE, geometry.phase(step.network.depth))
+    sizes = step.network.output_tiles(LARGEST_TILE)
     fitting = bisect_right(
         sizes, available, key=lambda size: training_memory(replace(step, output_tile=size))
     )
@@ -304,7 +305,7 @@ def _size(n_bytes):
 
 def _tiles(step):
     """Bytes of the images, of their copies for the network, and of their classes and weights."""
-    values = step.in_channels * geometry.input_size(step.output_tile, step.network.depth) ** 2
+    values = step.in_channels * step.network.input_tile(step.output_tile) ** 2
     in_order = 4 if step.in_channels > 1 else 0  # channels last
     in_16_bits = step.value_size if step.value_size < 4 else 0
     return step.tiles * ((4 + in_order + in_16_bits) * values + (8 + 4) * step.output_tile**2)
@@ -334,7 +335,7 @@ class _Layer:
 
 
 class _Walk:
-    """Goes through the network of Fig. 1 and notes its operations, as `unetcore.model` makes them.
+    """Goes through a network and notes its operations, as the modules of the families make them.
 
     Attributes
     ----------
@@ -343,10 +344,18 @@ class _Walk:
 
     def __init__(self, step):
         self.step, self.layers = step, []
-        depth, width = step.network.depth, step.network.width
         self.channels = step.in_channels
-        self.side = geometry.input_size(step.output_tile, depth)
-        skips = []
+        self.side = step.network.input_tile(step.output_tile)
+        if step.network.family == "sliding-window":
+            self._window()
+        else:
+            self._unet()
+        self._scores()
+
+    def _unet(self):
+        """The network of Fig. 1; one that only adds scores of classes takes less."""
+        step, skips = self.step, []
+        depth, width = step.network.depth, step.network.width
         for level in range(depth):
             self._contracting(width * 2**level, dropped=level == depth - 1)
             copied = self.channels if step.network.skip_connections else 0
@@ -356,7 +365,18 @@ class _Walk:
         given = step.network.expansive_width or width
         for level in reversed(range(depth)):
             self._expansive(given * 2**level, *skips[level], keep_channels=level == 0)
-        self._scores()
+
+    def _window(self):
+        """Single windows, pooled to their end; tiles of windows keep maps of their own size."""
+        width = self.step.network.width
+        for kernel in KERNELS:
+            self._convolution(width, kernel)
+            if self.step.output_tile == 1:  # the rectifier comes after the pooling
+                self.layers[-1] = replace(self.layers[-1], working=0)
+                self._pool()
+            else:
+                self.side -= 1
+        self._convolution(round(HIDDEN_PER_MAP * width), 3)
 
     def _map(self, channels, side):
         return self.step.tiles * channels * side**2 * self.step.value_size
@@ -413,7 +433,8 @@ class _Walk:
         self.side //= 2
         made = self._map(self.channels, self.side)
         places = self.step.tiles * self.channels * self.side**2 * 8
-        left = -taken if self.step.network.skip_connections else 0
+        copied = self.step.network.family != "sliding-window" and self.step.network.skip_connections
+        left = -taken if copied else 0
         self.layers.append(_Layer(kept=made + places, working=made + taken, left=left))
 
     def _scores(self):

@@ -159,7 +159,7 @@ class Update:
         Its loss is 0 then, and enters the mean that is logged.
         """
         images, classes, weights = tiles
-        if self.model.settings["normalised"]:
+        if self.model.settings.get("normalised"):
             weights = weights * ~says_nothing(images, self.dtype)[:, None, None]
         with self.autocast():
             scores = self.network(images)

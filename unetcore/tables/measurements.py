@@ -35,6 +35,7 @@ _REQUIRED = ("experiment", "dataset", "fold", "method", "seed", "measured_on", "
 
 # What a line of provenance tells of a training, in this order, and how.
 _FACTS = {
+    "family": "{}",
     "variant": "network {}",
     "width": "width {}",
     "steps": "{} steps",

@@ -39,8 +39,8 @@ wildcard_constraints:
     fold=r"official|\d+",
     seed=r"\d+",
     averaging=r"|\+(rot7|d4|mirror4)",
-    unet=r"u-net(-fast)?",
-    method=r"best-threshold|seed-\d+/u-net(-fast)?(\+(rot7|d4|mirror4))?",
+    network=r"(u-net|fcn|sliding-window)(-fast)?",
+    method=r"best-threshold|seed-\d+/(u-net|fcn|sliding-window)(-fast)?(\+(rot7|d4|mirror4))?",
     table="|".join(config["tables"]),
     study="|".join(config["studies"]),
 
@@ -138,7 +138,7 @@ def forget_finished_trainings():
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def unet(name):
+def network_of(name):
     """Name of an experiment's network, without averaging."""
     return method_names(EXPERIMENTS[name])[-1].partition("+")[0]
 
@@ -148,7 +148,7 @@ def first_prediction(wildcards):
     folder = run_folders(wildcards.experiment, "predictions")[0]
     averaging = EXPERIMENTS[wildcards.experiment]["averaging"]
     suffix = "" if "none" in averaging else f"+{averaging[0]}"
-    return f"{folder}/{unet(wildcards.experiment)}{suffix}/prediction.json"
+    return f"{folder}/{network_of(wildcards.experiment)}{suffix}/prediction.json"
 
 
 def dataset_of(wildcards):
@@ -289,7 +289,7 @@ def example_prediction(wildcards):
     settings = EXPERIMENTS[wildcards.experiment]
     fold, seed = settings["folds"][0], settings["seeds"][0]
     folder = f"results/predictions/{wildcards.experiment}/fold-{fold}/seed-{seed}"
-    return f"{folder}/{unet(wildcards.experiment)}"
+    return f"{folder}/{network_of(wildcards.experiment)}"
 
 
 def table_files(table):

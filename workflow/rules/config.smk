@@ -22,7 +22,7 @@ from unetcore.data.catalog import read_catalog
 from unetcore.errors import BAD_INPUT, InputError
 from unetcore.geometry import check_output_tile
 from unetcore.recipes import FAST
-from unetcore.settings import check_expansive_width
+from unetcore.settings import NetworkConfig, check_expansive_width
 
 HERE = Path(workflow.current_basedir)
 
@@ -78,12 +78,14 @@ def check_names():
 def method_names(settings):
     """Methods that an experiment evaluates.
 
-    The threshold knows no recipe: it stands beside the paper's, so that it is counted once.
+    The threshold knows no recipe and no network: it stands beside the paper's, so that it is counted
+    once.
     """
-    paper = settings["recipe"] == "paper"
-    unet = "u-net" if paper else "u-net-fast"
+    paper, family = settings["recipe"] == "paper", settings["network"]["family"]
+    network = family if paper else f"{family}-fast"
     suffixes = ["" if a == "none" else f"+{a}" for a in settings["averaging"]]
-    return [*(["best-threshold"] if paper else []), *(unet + suffix for suffix in suffixes)]
+    threshold = ["best-threshold"] if paper and family == "u-net" else []
+    return [*threshold, *(network + suffix for suffix in suffixes)]
 
 
 def check_claims():
@@ -147,12 +149,12 @@ def experiment(where, override):
     if override.get("recipe", settings["recipe"]) == "fast":
         update_config(settings, FAST.sections(DATASETS[dataset].label_kind))
     update_config(settings, override)
-    network = settings["network"]
     try:
-        check_expansive_width(network["expansive_width"], network["width"])
-        for tile in (settings["training"]["output_tile"], settings["prediction"]["tile"]):
-            if tile is not None:
-                check_output_tile(tile, network["depth"])
+        network = NetworkConfig(**settings["network"])
+        check_expansive_width(network.expansive_width, network.width)
+        network.input_tile(settings["training"]["output_tile"])
+        if settings["prediction"]["tile"] is not None:
+            check_output_tile(settings["prediction"]["tile"], network.depth)
     except InputError as error:
         refuse(f"{where}: {error}")
     training = settings["training"]

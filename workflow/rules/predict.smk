@@ -8,12 +8,12 @@ rule predict:
         frames=experiment_input("frames.csv"),
         model="results/runs/{experiment}/fold-{fold}/seed-{seed}/model.safetensors",
     output:
-        probability="results/predictions/{experiment}/fold-{fold}/seed-{seed}/{unet}{averaging}/probability.tif",
-        provenance="results/predictions/{experiment}/fold-{fold}/seed-{seed}/{unet}{averaging}/prediction.json",
+        probability="results/predictions/{experiment}/fold-{fold}/seed-{seed}/{network}{averaging}/probability.tif",
+        provenance="results/predictions/{experiment}/fold-{fold}/seed-{seed}/{network}{averaging}/prediction.json",
     log:
-        "logs/predict/{experiment}/fold-{fold}/seed-{seed}/{unet}{averaging}.log",
+        "logs/predict/{experiment}/fold-{fold}/seed-{seed}/{network}{averaging}.log",
     benchmark:
-        "logs/benchmarks/predict/{experiment}/fold-{fold}/seed-{seed}/{unet}{averaging}.tsv"
+        "logs/benchmarks/predict/{experiment}/fold-{fold}/seed-{seed}/{network}{averaging}.tsv"
     conda:
         TORCH_ENVIRONMENT
     threads: 1

@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from unetcore.memory import keep_freed_memory
 from unetcore.predict import Predictor, predict_probability
 from unetcore.provenance import hardware
 from unetcore.script import run
+from unetcore.window_by_window import classify_one_by_one
 
 logger = logging.getLogger(__name__)
 
@@ -55,14 +57,20 @@ def main(
             predict_probability(image, predictor, averaging=averaging, tile=prediction["tile"])
         )
         logger.info("%s: %.1f %% cell interior", frame.id, 100 * (maps[-1] > 0.5).mean())
+    seconds = time.perf_counter() - started
     write_stack(probability, np.stack(maps))
     record = {
         "prediction_code": code,
         "prediction_precision": resolve_precision(prediction["precision"], predictor.device),
         "prediction_hardware": hardware(gpu_name(predictor.device)),
         "plan": {"tile": plan.tile, "crops": plan.crops, "batch": plan.batch, "cost": plan.cost},
-        "seconds_per_frame": round((time.perf_counter() - started) / len(tested), 2),
+        "seconds_per_frame": round(seconds / len(tested), 4),
     }
+    if network.family == "sliding-window" and averaging == "none":
+        n, rng = prediction["single_windows"], np.random.default_rng(0)
+        literally = classify_one_by_one(slices, np.stack(maps), predictor, n, rng)
+        record["one_by_one"] = asdict(literally)
+        logger.info("window by window: %s", literally)
     provenance.write_text(json.dumps(record))
 
 
