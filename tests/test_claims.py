@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import claim_table
 import pytest
@@ -7,16 +8,23 @@ import pytest
 from unetcore.claims import (
     COLUMNS,
     NOT_SUPPORTED,
+    ONE_BY_ONE,
+    SEAM,
+    SECONDS,
     SUPPORTED,
     UNDECIDED,
     Claim,
     Verdict,
     csv_text,
+    drawn,
+    html_text,
     interval,
     judge,
     markdown_text,
+    read_quantities,
 )
 from unetcore.errors import InputError
+from unetcore.figures import claim_intervals
 from unetcore.tables import MEASURES, Measurement
 
 FALLS = [metric for metric, measure in MEASURES.items() if measure.arrow == "↓"]
@@ -26,6 +34,7 @@ RISES = [metric for metric, measure in MEASURES.items() if measure.arrow == "↑
 def claim(**changed):
     given = {
         "claim": "Averaging helps",
+        "source": "Sec. 4",
         "experiment": "em",
         "method": "u-net+rot7",
         "against_experiment": "em",
@@ -50,7 +59,8 @@ def pairs(values, metric="seg"):
 
 def verdict(**changed):
     given = {"claim": "c", "experiment": "em: SEG", "effect": 0.25, "low": 0.125, "high": 0.5}
-    given |= {"n": 3, "verdict": SUPPORTED, "provenance": "p"}
+    given |= {"n": 3, "verdict": SUPPORTED, "provenance": "p", "source": "Sec. 4"}
+    given |= {"cost": "no training"}
     return Verdict(**(given | changed))
 
 
@@ -182,6 +192,138 @@ def test_claim_without_a_pair_is_refused(runs):
         judge(claim(), runs, 0.95)
 
 
+def test_ratio_of_times_by_hand():
+    """8 / 2 and 16 / 1 s: 4 and 16 times as fast, geometrically 8 times, interval by logarithms."""
+    sides = {"experiment": "em", "method": "u-net", "against_experiment": "em-window"}
+    sides |= {"against_method": "sliding-window", "metric": SECONDS, "against_metric": ONE_BY_ONE}
+    runs = [
+        measured(2.0, method="u-net", metric=SECONDS),
+        measured(1.0, method="u-net", metric=SECONDS, seed=1),
+        measured(8.0, method="sliding-window", metric=ONE_BY_ONE, experiment="em-window"),
+        measured(16.0, method="sliding-window", metric=ONE_BY_ONE, experiment="em-window", seed=1),
+        measured(0.1, method="sliding-window", metric=SECONDS, experiment="em-window"),
+    ]
+    result = judge(claim(ratio=True, **sides), runs, 0.5)
+    # At half confidence the interval of two logarithms ends at them.
+    assert (result.effect, result.low, result.high) == pytest.approx((8.0, 4.0, 16.0))
+    assert result.verdict == SUPPORTED
+    assert result.experiment == (
+        "em: seconds per frame of em u-net against seconds per frame, window by window of "
+        "em-window sliding-window"
+    )
+    slower = judge(claim(ratio=True, **sides), [replace(m, values={
+        name: 1 / value for name, value in m.values.items()}) for m in runs], 0.5)  # fmt: skip
+    assert (slower.effect, slower.verdict) == (pytest.approx(1 / 8), NOT_SUPPORTED)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.4, 0.5, 0.6], SUPPORTED),
+        ([1.4, 1.5, 1.6], NOT_SUPPORTED),
+        ([0.9, 1.1], UNDECIDED),
+        ([0.5], UNDECIDED),
+        ([0.0, 0.0], SUPPORTED),
+    ],
+)
+def test_limit_is_what_every_measurement_is_compared_with(values, expected):
+    limit = claim(
+        method="u-net", metric=SECONDS, against_experiment=None, against_method=None, limit=1.0
+    )
+    runs = [measured(v, seed=k, method="u-net", metric=SECONDS) for k, v in enumerate(values)]
+    result = judge(limit, runs, 0.95)
+    assert result.verdict == expected
+    assert result.effect == pytest.approx(1 - sum(values) / len(values))
+    assert result.experiment == "em: seconds per frame of u-net below 1"
+
+
+def test_claim_has_another_side_or_a_limit():
+    for changes in ({"limit": 1.0}, {"against_method": None}):
+        with pytest.raises(InputError, match="need either a limit or another method"):
+            claim(**changes)
+    with pytest.raises(InputError, match="a limit is compared by difference"):
+        claim(against_experiment=None, against_method=None, limit=1.0, ratio=True)
+
+
+def test_threshold_without_a_seed_is_compared_with_every_seed():
+    runs = [measured(0.75, seed=0, method="u-net"), measured(0.5, seed=1, method="u-net")]
+    runs.append(measured(0.25, seed=None, method="best-threshold"))
+    result = judge(claim(method="u-net", against_method="best-threshold"), runs, 0.5)
+    assert result.gains == (0.5, 0.25)
+
+
+def test_numbers_on_other_images_are_no_pair():
+    other = replace(measured(0.5), measured_on="other slices")
+    runs = [measured(0.75, method="u-net+rot7"), other]
+    with pytest.raises(InputError, match="no fold and seed"):
+        judge(claim(), runs, 0.95)
+
+
+def test_cost_counts_each_training_once():
+    took = {"train_seconds": 90.0}
+    runs = [replace(m, provenance=took) for m in pairs([(0.6, 0.5), (0.8, 0.6)])]
+    assert judge(claim(), runs, 0.95).cost == "2 trainings, 3 min"  # both sides share them
+    alone = [replace(m, experiment="weighted") for m in runs if m.method == "u-net+rot7"]
+    both = claim(experiment="weighted")
+    assert judge(both, runs + alone, 0.95).cost == "4 trainings, 6 min"
+    assert judge(claim(), pairs([(0.6, 0.5)]), 0.95).cost == "no training"
+
+
+def test_provenance_names_both_sides_and_the_cost():
+    runs = [
+        replace(measured(0.75, experiment="a"), provenance={"width": 8, "train_seconds": 60.0}),
+        replace(measured(0.5, experiment="b"), provenance={"width": 4}),
+    ]
+    result = judge(claim(experiment="a", method="u-net", against_experiment="b"), runs, 0.95)
+    assert result.provenance == (
+        "experiment a; fold 0; seed 0; width 8; trained 60 s each; "
+        "against experiment b; fold 0; seed 0; width 4; cost: 1 training, 1 min"
+    )
+
+
+def test_page_of_the_report_holds_every_cell():
+    page = html_text([verdict(claim="<b> & c"), verdict()], 0.95)
+    assert "&lt;b&gt; &amp; c" in page
+    assert page.count("<tr>") == 3
+    assert "<th>95% interval</th>" in page
+    assert "<li>em: SEG: p</li>" in page
+
+
+def test_figure_puts_supported_claims_right_of_nothing():
+    decided = judge(claim(), pairs([(0.6, 0.5), (0.7, 0.59), (0.8, 0.7)]), 0.95)
+    turned = judge(claim(), pairs([(0.5, 0.6), (0.59, 0.7), (0.7, 0.8)]), 0.95)
+    single = judge(claim(), pairs([(0.5, 0.6)]), 0.95)
+    figure = claim_intervals([drawn(v) for v in (decided, turned, single)], 0.95)
+    (axes,) = figure.axes
+    bars = [line.get_xdata() for line in axes.lines if line.get_gid() == "interval"]
+    assert len(bars) == 2  # a single pair has none
+    assert min(bars[0]) > 0 > max(bars[1])
+    # Each row's scale ends at its largest number, here the upper bound of the interval.
+    assert max(bars[0]) == pytest.approx(1)
+    dots = [line.get_xdata() for line in axes.lines if line.get_gid() == "gains"]
+    assert [len(x) for x in dots] == [3, 3, 1]
+    texts = [text.get_text() for text in axes.texts]
+    assert texts[::2] == [SUPPORTED, NOT_SUPPORTED, UNDECIDED]
+
+
+def test_times_and_seams_are_read_beside_metrics(tmp_path):
+    record = {
+        "experiment": "em", "dataset": "isbi2012", "fold": "0", "method": "sliding-window",
+        "seed": 3, "measured_on": "slices", "metrics": {"rand_error": {"value": 0.5}},
+        "provenance": {
+            "seconds_per_frame": 2.5, "pixels_per_frame": 1000,
+            "one_by_one": {"seconds_per_window": 0.25, "windows": 9},
+        },
+    }  # fmt: skip
+    path = tmp_path / "metrics.json"
+    path.write_text(json.dumps(record))
+    assert read_quantities(path).values == {"rand_error": 0.5, SECONDS: 2.5, ONE_BY_ONE: 250.0}
+    seam = {key: record[key] for key in ("experiment", "dataset", "fold", "method", "seed")}
+    path.write_text(json.dumps(seam | {"seam": 0.0, "provenance": {"width": 16}}))
+    read = read_quantities(path)
+    assert (read.values, read.seed, read.provenance) == ({SEAM: 0.0}, 3, {"width": 16})
+
+
 def test_csv_has_exactly_the_agreed_columns():
     text = csv_text([verdict(), verdict(claim="a, b", low=None, high=None, verdict=UNDECIDED)])
     assert text.splitlines() == [
@@ -192,13 +334,22 @@ def test_csv_has_exactly_the_agreed_columns():
 
 
 def test_readable_table_says_interval_verdict_and_sources():
-    rows = [verdict(), verdict(claim="d", effect=-0.25, low=None, high=None, verdict=UNDECIDED)]
+    rows = [
+        verdict(),
+        verdict(claim="d", effect=-0.25, low=None, high=None, verdict=UNDECIDED),
+        verdict(effect=40.0, low=10.0, high=160.0, ratio=True),
+    ]
     lines = markdown_text(rows, 0.9).splitlines()
     table = [line.strip("| ").split("|") for line in lines if line.startswith("|")]
     cells = [[cell.strip() for cell in line] for line in table]
-    assert cells[0] == ["claim", "tested by", "effect", "90% interval", "n", "verdict"]
-    assert cells[2] == ["c", "em: SEG", "+0.25", "+0.125 to +0.5", "3", "**supported**"]
-    assert cells[3][2:4] == ["-0.25", ""]
+    assert cells[0] == [
+        "claim", "where", "tested by", "effect", "90% interval", "n", "verdict", "cost"
+    ]  # fmt: skip
+    assert cells[2] == [
+        "c", "Sec. 4", "em: SEG", "+0.25", "+0.125 to +0.5", "3", "**supported**", "no training"
+    ]  # fmt: skip
+    assert cells[3][3:5] == ["-0.25", ""]
+    assert cells[4][3:5] == ["40 times", "10 times to 160 times"]
     assert "- em: SEG: p" in lines
 
 
@@ -218,13 +369,15 @@ def test_script_judges_files(tmp_path):
             }
             paths[-1].write_text(json.dumps(content))
     comparison = vars(claim(metric="rand_error"))
-    table, markdown = tmp_path / "claims.csv", tmp_path / "claims.md"
-    claim_table.main(paths, table, markdown, comparisons=[comparison], confidence=0.5)
+    table, markdown, html, figure = (tmp_path / f"claims.{s}" for s in ("csv", "md", "html", "svg"))
+    claim_table.main(paths, table, markdown, html, figure, comparisons=[comparison], confidence=0.5)
     (row,) = csv.DictReader(table.read_text().splitlines())
     assert tuple(row) == COLUMNS
     assert float(row["effect"]) == 0.1875
     # Two gains at half confidence: the interval ends at them.
     assert (float(row["low"]), float(row["high"])) == pytest.approx((0.125, 0.25))
     assert (row["n"], row["verdict"]) == ("2", SUPPORTED)
-    assert row["provenance"] == "experiment em; fold 0; seeds 0, 1"
+    assert row["provenance"] == "experiment em; fold 0; seeds 0, 1; cost: no training"
     assert "**supported**" in markdown.read_text()
+    assert "<td>supported</td>" in html.read_text()
+    assert "<svg" in figure.read_text()

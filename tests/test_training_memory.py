@@ -16,7 +16,6 @@ from unetcore import training_memory as module
 from unetcore.errors import InputError
 from unetcore.families import NETWORKS
 from unetcore.loss import weighted_cross_entropy
-from unetcore.model import UNet
 from unetcore.settings import NetworkConfig
 from unetcore.training_memory import (
     TrainingStep,

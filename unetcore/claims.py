@@ -1,29 +1,46 @@
-"""The paper's claims put to the test: paired comparisons whose verdict rule is fixed before.
+"""The paper's claims put to the test: comparisons whose verdict rule is fixed before the runs.
 
-A claim says that one method has a better metric than another. Both are measured on the same folds
-with the same seeds; the effect is the mean of the paired differences.
+A claim says that one method is better than another by some quantity, or better than a limit. It is
+measured on the same folds with the same seeds on both sides; the effect is the mean of the paired
+differences, or the geometric mean of the paired ratios.
 """
 
 import csv
 import io
+import math
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 from scipy import stats
 
 from unetcore.errors import InputError
+from unetcore.figures import Effect
 from unetcore.tables import (
     MEASURES,
     PROVENANCE_HEADING,
+    Measure,
     Measurement,
     describe_provenance,
+    html_list_page,
     markdown_table,
+    read_measurement,
 )
+from unetcore.tables.records import read_record
 
 SUPPORTED = "supported"
 NOT_SUPPORTED = "not supported"
 UNDECIDED = "not decided by this evidence"
+
+SECONDS = "seconds_per_frame"
+ONE_BY_ONE = "seconds_per_frame_one_by_one"
+SEAM = "seam"
+QUANTITIES = MEASURES | {
+    SECONDS: Measure("seconds per frame", 3, "↓"),
+    ONE_BY_ONE: Measure("seconds per frame, window by window", 0, "↓"),
+    SEAM: Measure("largest difference between tiled and whole", 9, "↓"),
+}
 
 
 @dataclass(frozen=True)
@@ -33,17 +50,41 @@ class Claim:
     Attributes
     ----------
     claim : the sentence, in our words.
+    source : where the paper says so, or who asks.
     experiment, method : what is claimed to be better.
-    against_experiment, against_method : than what.
-    metric : by which metric.
+    metric : by which of `QUANTITIES`.
+    against_experiment, against_method : than what; None where a limit is given.
+    against_metric : quantity of the other side, None for the same.
+    limit : than which number every measurement shall be better, None for a comparison.
+    ratio : whether the effect is a quotient, which shall be above 1, and not a difference.
+
+    Raises
+    ------
+    InputError : neither or both of another method and a limit, or a ratio to a limit.
     """
 
     claim: str
+    source: str
     experiment: str
     method: str
-    against_experiment: str
-    against_method: str
     metric: str
+    against_experiment: str | None = None
+    against_method: str | None = None
+    against_metric: str | None = None
+    limit: float | None = None
+    ratio: bool = False
+
+    def __post_init__(self):
+        other = (self.against_experiment, self.against_method)
+        if (None in other) == (self.limit is None):
+            raise InputError(f"claim {self.claim!r}: need either a limit or another method")
+        if self.ratio and self.limit is not None:
+            raise InputError(f"claim {self.claim!r}: a limit is compared by difference")
+
+    @property
+    def nothing(self) -> int:
+        """Effect of a claim that does not hold and is not turned round."""
+        return 1 if self.ratio else 0
 
 
 @dataclass(frozen=True)
@@ -54,12 +95,15 @@ class Verdict:
     ----------
     claim : the sentence.
     experiment : the comparison that tested it.
-    effect : mean improvement of the metric, > 0 where the claim holds.
+    effect : mean improvement, above 0 where the claim holds; for a ratio above 1.
     low, high : confidence interval of the effect, None for a single pair.
-    n : number of pairs (folds and seeds).
-    verdict : "supported" if the whole interval is above 0, "not supported" if it is below, else
+    n : number of pairs (folds and seeds), or of measurements against a limit.
+    verdict : "supported" if the whole interval is above 0 (1), "not supported" if it is below, else
         "not decided by this evidence".
-    provenance : where the numbers come from.
+    provenance : where the numbers come from, and what they cost.
+    source, cost : for readers: where the claim stands, and what the trainings took.
+    ratio : whether the effect is a quotient.
+    gains : paired differences or ratios, one per fold and seed.
     """
 
     claim: str
@@ -70,15 +114,46 @@ class Verdict:
     n: int
     verdict: str
     provenance: str
+    source: str = ""
+    cost: str = ""
+    ratio: bool = False
+    gains: tuple[float, ...] = ()
 
 
-_HOW_TO_READ = (
-    "The effect is the mean gain of a metric over pairs of the same fold and seed, positive where "
-    "the claim holds. A claim is supported if the whole interval is above 0, not supported if it "
-    "is below. The trainings of a cross-validation share images, so its intervals are too narrow: "
-    "a bound close to 0 is weak evidence."
+TITLE = "Claims of the paper and of its readers"
+COLUMNS = tuple(field.name for field in fields(Verdict))[:8]
+HEADER = ("claim", "where", "tested by", "effect", "{:.0%} interval", "n", "verdict", "cost")
+HOW_TO_READ = (
+    "The effect is the mean gain over pairs of the same fold and seed, positive where the claim "
+    "holds; of times it is a quotient (how many times faster), above 1 where the claim holds. A "
+    "claim is supported if the whole interval is above 0 (1), not supported if it is below: so it "
+    "was fixed in the configuration before the runs. Not decided means that this evidence is too "
+    "weak, not that nothing is there. The trainings of a cross-validation share images, so "
+    "intervals over folds are too narrow: a bound close to 0 is weak evidence. With many claims at "
+    "this confidence, one or another is decided by chance."
 )
-COLUMNS = tuple(field.name for field in fields(Verdict))
+
+
+def read_quantities(path: Path) -> Measurement:
+    """Read metrics.json with the times of its prediction, or seams.json.
+
+    Raises
+    ------
+    InputError : no such file, damaged, or without what it should hold.
+    """
+    if SEAM in (record := read_record(path)):
+        return Measurement(
+            experiment=record["experiment"],
+            dataset=record["dataset"],
+            fold=record["fold"],
+            method=record["method"],
+            seed=record["seed"],
+            measured_on="the first frame",
+            values={SEAM: float(record[SEAM])},
+            provenance=record["provenance"],
+        )
+    measured = read_measurement(path)
+    return replace(measured, values={**measured.values, **_times(measured.provenance)})
 
 
 def judge(claim: Claim, measurements: Sequence[Measurement], confidence: float) -> Verdict:
@@ -88,7 +163,8 @@ def judge(claim: Claim, measurements: Sequence[Measurement], confidence: float) 
     ----------
     claim : what to compare.
     measurements : of both sides, and of others, which are passed over.
-    confidence : of the interval, in (0, 1), by Student's t over the pairs.
+    confidence : of the interval, in (0, 1), by Student's t over the pairs; of the logarithms where
+        the effect is a ratio.
 
     Returns
     -------
@@ -100,28 +176,35 @@ def judge(claim: Claim, measurements: Sequence[Measurement], confidence: float) 
     InputError : no fold and seed was measured on both sides.
     """
     better = _values(measurements, claim.experiment, claim.method, claim.metric)
-    worse = _values(measurements, claim.against_experiment, claim.against_method, claim.metric)
-    if not (pairs := [pair for pair in better if pair in worse]):
-        raise InputError(
-            f"claim {claim.claim!r}: no fold and seed with {claim.metric} of both "
-            f"{claim.experiment} {claim.method} and {claim.against_experiment} "
-            f"{claim.against_method}"
-        )
-    sign = -1 if MEASURES[claim.metric].arrow == "↓" else 1
-    gains = [
-        sign * (better[pair].values[claim.metric] - worse[pair].values[claim.metric])
-        for pair in pairs
-    ]
-    effect, (low, high) = statistics.fmean(gains), interval(gains, confidence)
+    if claim.limit is not None:
+        pairs, worse, other = list(better), dict.fromkeys(better, claim.limit), []
+    else:
+        against = claim.against_experiment, claim.against_method
+        others = _values(measurements, *against, claim.against_metric or claim.metric)
+        partners = {pair: others.get(pair) or others.get((*pair[:2], None)) for pair in better}
+        pairs = [pair for pair in better if partners[pair]]
+        worse = {pair: partners[pair][0] for pair in pairs}
+        other = [partners[pair][1] for pair in pairs]
+    if not pairs:
+        raise InputError(f"claim {claim.claim!r}: no fold and seed with {_sides(claim)}")
+    gains = [_gain(claim, better[pair][0], worse[pair]) for pair in pairs]
+    effect, low, high = _effect(gains, confidence, claim.ratio)
+    used = [better[pair][1] for pair in pairs]
+    cost = describe_cost([*used, *other])
     return Verdict(
-        claim.claim,
-        _describe(claim),
-        effect,
-        low,
-        high,
-        len(gains),
-        _verdict(low, high),
-        describe_provenance([better[pair] for pair in pairs]),
+        claim=claim.claim,
+        experiment=_describe(claim),
+        effect=effect,
+        low=low,
+        high=high,
+        n=len(gains),
+        verdict=_verdict(low, high, claim.nothing),
+        provenance="; against ".join([describe_provenance(used), *_other_provenance(claim, other)])
+        + f"; cost: {cost}",
+        source=claim.source,
+        cost=cost,
+        ratio=claim.ratio,
+        gains=tuple(gains),
     )
 
 
@@ -142,6 +225,28 @@ def interval(gains: Sequence[float], confidence: float) -> tuple[float | None, f
     return float(mean - half), float(mean + half)
 
 
+def describe_cost(measurements: Iterable[Measurement]) -> str:
+    """What the trainings behind some measurements took; each counts once.
+
+    Examples
+    --------
+    >>> m = Measurement("em", "isbi2012", "0", "u-net", 3, "slices", {}, {"train_seconds": 5400})
+    >>> describe_cost([m, m])
+    '1 training, 1.5 h'
+    """
+    seconds = {
+        (m.experiment, m.fold, m.seed): m.provenance["train_seconds"]
+        for m in measurements
+        if m.provenance.get("train_seconds") is not None
+    }
+    if not seconds:
+        return "no training"
+    noun = "training" if len(seconds) == 1 else "trainings"
+    hours = sum(seconds.values()) / 3600
+    took = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+    return f"{len(seconds)} {noun}, {took}"
+
+
 def csv_text(verdicts: Sequence[Verdict]) -> str:
     """Write the table of claims as CSV, one row per claim."""
     text = io.StringIO()
@@ -153,24 +258,22 @@ def csv_text(verdicts: Sequence[Verdict]) -> str:
     return text.getvalue()
 
 
+def cells(verdict: Verdict) -> tuple[str, ...]:
+    """Cells of a claim's line for people, as in `HEADER`."""
+    v, number = verdict, "{:.3g} times" if verdict.ratio else "{:+.3g}"
+    bounds = "" if v.low is None else f"{number.format(v.low)} to {number.format(v.high)}"
+    line = (v.claim, v.source, v.experiment, number.format(v.effect), bounds, str(v.n))
+    return (*line, v.verdict, v.cost)
+
+
 def markdown_text(verdicts: Sequence[Verdict], confidence: float) -> str:
     """Write the table of claims for people."""
-    header = ("claim", "tested by", "effect", f"{confidence:.0%} interval", "n", "verdict")
-    body = [
-        (
-            v.claim,
-            v.experiment,
-            f"{v.effect:+.3g}",
-            "" if v.low is None else f"{v.low:+.3g} to {v.high:+.3g}",
-            str(v.n),
-            f"**{v.verdict}**",
-        )
-        for v in verdicts
-    ]
+    header = [name.format(confidence) for name in HEADER]
+    body = [(*line[:6], f"**{line[6]}**", line[7]) for line in map(cells, verdicts)]
     sources = [f"- {v.experiment}: {v.provenance}" for v in verdicts]
     parts = [
-        "# Claims of the paper and of its readers",
-        _HOW_TO_READ,
+        f"# {TITLE}",
+        HOW_TO_READ,
         markdown_table(header, body),
         f"## {PROVENANCE_HEADING}",
         "\n".join(sources),
@@ -178,27 +281,101 @@ def markdown_text(verdicts: Sequence[Verdict], confidence: float) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def html_text(verdicts: Sequence[Verdict], confidence: float) -> str:
+    """Write the table of claims as a page of the report."""
+    header = [name.format(confidence) for name in HEADER]
+    origins = [f"{v.experiment}: {v.provenance}" for v in verdicts]
+    return html_list_page(TITLE, HOW_TO_READ, header, [cells(v) for v in verdicts], origins)
+
+
+def drawn(verdict: Verdict) -> Effect:
+    """What the figure of claims shows of one."""
+    line = cells(verdict)
+    return Effect(
+        claim=verdict.claim,
+        text=f"{line[3]} ({line[4]})" if line[4] else line[3],
+        verdict=verdict.verdict,
+        sign={SUPPORTED: 1, NOT_SUPPORTED: -1, UNDECIDED: 0}[verdict.verdict],
+        effect=verdict.effect,
+        low=verdict.low,
+        high=verdict.high,
+        gains=verdict.gains,
+        ratio=verdict.ratio,
+    )
+
+
+def _times(provenance: Mapping[str, object]) -> dict[str, float]:
+    """Times of a prediction; of single windows those of a frame that has as many pixels."""
+    times = {}
+    if (seconds := provenance.get(SECONDS)) is not None:
+        times[SECONDS] = float(seconds)
+    if alone := provenance.get("one_by_one"):
+        times[ONE_BY_ONE] = alone["seconds_per_window"] * provenance["pixels_per_frame"]
+    return times
+
+
 def _values(
     measurements: Sequence[Measurement], experiment: str, method: str, metric: str
-) -> dict[tuple[str, int | None], Measurement]:
-    """Measurements of one side by images, fold and seed: only what agrees in all can be paired."""
+) -> dict[tuple[str, str, int | None], tuple[float, Measurement]]:
+    """One side by images, fold and seed: only what agrees in all can be paired.
+
+    A method without seed, as a threshold is, has None there, and is a partner of every seed.
+    """
     return {
-        (m.measured_on, m.fold, m.seed): m
+        (m.measured_on, m.fold, m.seed): (m.values[metric], m)
         for m in measurements
         if (m.experiment, m.method) == (experiment, method) and metric in m.values
     }
 
 
-def _verdict(low: float | None, high: float | None) -> str:
-    """What an interval says: a claim is decided only where the whole of it is on one side of 0."""
-    if low is None or low <= 0 <= high:
+def _gain(claim: Claim, better: float, worse: float) -> float:
+    falls = QUANTITIES[claim.metric].arrow == "↓"
+    if claim.ratio:
+        return worse / better if falls else better / worse
+    return worse - better if falls else better - worse
+
+
+def _effect(gains, confidence, ratio):
+    """Mean of the gains and its interval; of ratios the geometric ones."""
+    if not ratio:
+        return statistics.fmean(gains), *interval(gains, confidence)
+    logarithms = list(map(math.log, gains))
+    bounds = interval(logarithms, confidence)
+    low, high = (None if bound is None else math.exp(bound) for bound in bounds)
+    return math.exp(statistics.fmean(logarithms)), low, high
+
+
+def _verdict(low: float | None, high: float | None, nothing: float) -> str:
+    """What an interval says: a claim is decided only where it does not hold `nothing`."""
+    if low is None or low <= nothing <= high:
         return UNDECIDED
-    return SUPPORTED if low > 0 else NOT_SUPPORTED
+    return SUPPORTED if low > nothing else NOT_SUPPORTED
+
+
+def _sides(claim: Claim) -> str:
+    """What was looked for in vain."""
+    ours = f"{claim.experiment} {claim.method}"
+    if claim.limit is not None:
+        return f"{claim.metric} of {ours}"
+    theirs = f"{claim.against_experiment} {claim.against_method}"
+    return f"{claim.metric} of both {ours} and {theirs}"
+
+
+def _other_provenance(claim: Claim, other: Sequence[Measurement]) -> list[str]:
+    """Where the other side comes from, if from another experiment."""
+    same = not other or claim.experiment == claim.against_experiment
+    return [] if same else [describe_provenance(other)]
 
 
 def _describe(claim: Claim) -> str:
     """Comparison in words; the experiments of the two sides are named where they differ."""
+    title = QUANTITIES[claim.metric].title
+    if claim.limit is not None:
+        rule = "below" if QUANTITIES[claim.metric].arrow == "↓" else "above"
+        return f"{claim.experiment}: {title} of {claim.method} {rule} {claim.limit:g}"
     ours, theirs = claim.method, claim.against_method
     if claim.experiment != claim.against_experiment:
         ours, theirs = f"{claim.experiment} {ours}", f"{claim.against_experiment} {theirs}"
-    return f"{claim.experiment}: {MEASURES[claim.metric].title} of {ours} against {theirs}"
+    if claim.against_metric is not None:
+        theirs = f"{QUANTITIES[claim.against_metric].title} of {theirs}"
+    return f"{claim.experiment}: {title} of {ours} against {theirs}"

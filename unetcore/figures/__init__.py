@@ -7,6 +7,7 @@ Imports of the modules go one way: style | panels | colours, curves, matches, ex
 error_panel | the figures.
 """
 
+from unetcore.figures.claim_intervals import Effect, claim_intervals
 from unetcore.figures.colours import as_instances, colour_instances
 from unetcore.figures.example import Example, first_complete, read_example
 from unetcore.figures.loss_curves import (
@@ -29,11 +30,13 @@ from unetcore.figures.weight_map import weight_map
 __all__ = [
     "STYLE",
     "CellMatches",
+    "Effect",
     "Example",
     "HeldOut",
     "History",
     "Loss",
     "as_instances",
+    "claim_intervals",
     "colour_instances",
     "compared_plans",
     "first_complete",

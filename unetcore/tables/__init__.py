@@ -19,7 +19,7 @@ from unetcore.tables.measurements import (
     read_measurement,
 )
 from unetcore.tables.notes import label_notes
-from unetcore.tables.page import html_page
+from unetcore.tables.page import html_list_page, html_page
 from unetcore.tables.printed import Printed, read_printed
 from unetcore.tables.publish import (
     README_BEGIN,
@@ -51,6 +51,7 @@ __all__ = [
     "cost_table",
     "describe_change",
     "describe_provenance",
+    "html_list_page",
     "html_page",
     "label_notes",
     "markdown",

@@ -21,6 +21,8 @@ _PAGE = """\
 .results th {{ border-bottom: 1.5px solid #222; font-weight: 600; }}
 .results td {{ border-bottom: 1px solid #ddd; }}
 .results li {{ margin: .2rem 0; }}
+.results .words th, .results .words td {{ text-align: left; white-space: normal; }}
+.results .words td {{ vertical-align: top; padding: .35rem .7rem .35rem .2rem; }}
 </style>
 <article class="results">
 {body}
@@ -42,6 +44,34 @@ def html_page(title: str, rows: Sequence[Row], notes: Sequence[str]) -> str:
     origins = [f"<strong>{escape(names)}</strong>: {escape(o)}" for names, o in sources(rows)]
     parts += [f"<h2>{PROVENANCE_HEADING}</h2>", _list(origins)]
     return _PAGE.format(title=escape(title), body="\n".join(parts))
+
+
+def html_list_page(
+    title: str,
+    introduction: str,
+    header: Sequence[str],
+    body: Sequence[Sequence[str]],
+    origins: Iterable[str],
+) -> str:
+    """One table of words and numbers as an HTML page, with where they come from.
+
+    Parameters
+    ----------
+    title, introduction : heading and paragraph above the table.
+    header, body : cells, plain text.
+    origins : items below it.
+    """
+    parts = [
+        f"<h1>{html.escape(title)}</h1>",
+        f"<p>{html.escape(introduction)}</p>",
+        '<table class="words">',
+        _line(header, "th"),
+        *(_line(cells, "td") for cells in body),
+        "</table>",
+        f"<h2>{PROVENANCE_HEADING}</h2>",
+        _list(map(html.escape, origins)),
+    ]
+    return _PAGE.format(title=html.escape(title), body="\n".join(parts))
 
 
 def _block(block: Block) -> list[str]:

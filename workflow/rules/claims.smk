@@ -17,6 +17,18 @@ rule claim_table:
             labels={"table": "claims", "form": "one row per claim (CSV)"},
         ),
         markdown="results/tables/claims.md",
+        html=report(
+            "results/tables/claims.html",
+            caption="../report/claims.rst",
+            category="1 Tables",
+            labels={"table": "claims", "form": "to read"},
+        ),
+        figure=report(
+            "results/tables/claims.svg",
+            caption="../report/claims.rst",
+            category="1 Tables",
+            labels={"table": "claims", "form": "figure"},
+        ),
     log:
         "logs/claim_table.log",
     benchmark:

@@ -151,6 +151,11 @@ def first_prediction(wildcards):
     return f"{folder}/{network_of(wildcards.experiment)}{suffix}/prediction.json"
 
 
+def first_seams(wildcards):
+    """Input function: maps of the first network of an experiment, whole and in tiles."""
+    return f"{run_folders(wildcards.experiment, 'seams')[0]}/probability.tif"
+
+
 def dataset_of(wildcards):
     """Catalogue entry of the rule's experiment."""
     return DATASETS[EXPERIMENTS[wildcards.experiment]["dataset"]]
@@ -230,16 +235,34 @@ def experiment_metrics(name):
     ]
 
 
+def method_metrics(name, method):
+    """Every metrics.json of one method of an experiment."""
+    return [
+        f"results/predictions/{name}/fold-{fold}/{found}/metrics.json"
+        for fold in folds(name)
+        for found in methods(name)
+        if found.rsplit("/", 1)[-1] == method
+    ]
+
+
 def table_metrics(wildcards):
     """Input function: every metrics.json of a table."""
     return [p for name in config["tables"][wildcards.table] for p in experiment_metrics(name)]
 
 
 def claim_metrics(wildcards):
-    """Input function: every metrics.json of the experiments that claims compare."""
-    sides = ("experiment", "against_experiment")
-    names = {claim[side] for claim in config["claims"]["comparisons"] for side in sides}
-    return [path for name in sorted(names) for path in experiment_metrics(name)]
+    """Input function: what was measured of the methods that claims compare.
+
+    Seams are asked for by the claims about them.
+    """
+    found = []
+    for claim in config["claims"]["comparisons"]:
+        if claim["metric"] == "seam":
+            found += [f"{f}/seams.json" for f in run_folders(claim["experiment"], "seams")]
+            continue
+        for side in claim_sides(claim):
+            found += method_metrics(claim[f"{side}experiment"], claim[f"{side}method"])
+    return list(dict.fromkeys(found))
 
 
 def table_frames(wildcards):

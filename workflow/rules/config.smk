@@ -25,6 +25,7 @@ from unetcore.recipes import FAST
 from unetcore.settings import NetworkConfig, check_expansive_width
 
 HERE = Path(workflow.current_basedir)
+OF_PREDICTIONS = ("seconds_per_frame", "seconds_per_frame_one_by_one", "seam")
 
 
 def refuse(message):
@@ -66,7 +67,7 @@ def check_names():
     """Refuse names of experiments, studies and tables that are not there."""
     named = [name for names in config["tables"].values() for name in names]
     for claim in config["claims"]["comparisons"]:
-        named += [claim["experiment"], claim["against_experiment"]]
+        named += [claim[f"{side}experiment"] for side in claim_sides(claim)]
     for name in named:
         check_name(name, EXPERIMENTS, "unknown experiment")
     for name in config["run_studies"]:
@@ -88,16 +89,23 @@ def method_names(settings):
     return [*threshold, *(network + suffix for suffix in suffixes)]
 
 
+def claim_sides(claim):
+    """Prefixes of the keys of both sides of a claim; there is one where a limit is given."""
+    return ("",) if "limit" in claim else ("", "against_")
+
+
 def check_claims():
     """Refuse claims about methods and metrics that their experiments do not have."""
     for claim in config["claims"]["comparisons"]:
-        for side in ("", "against_"):
+        for side in claim_sides(claim):
             name, method = claim[f"{side}experiment"], claim[f"{side}method"]
             settings = EXPERIMENTS[name]
             if method not in method_names(settings):
                 refuse(f"claim {claim['claim']!r}: experiment {name!r} has no {method}")
-            if claim["metric"] not in settings["evaluation"]["metrics"]:
-                refuse(f"claim {claim['claim']!r}: {name!r} does not measure {claim['metric']}")
+            metric = claim["metric"]
+            measured = [*settings["evaluation"]["metrics"], *OF_PREDICTIONS]
+            if metric not in measured:
+                refuse(f"claim {claim['claim']!r}: {name!r} does not measure {metric}")
 
 
 def read_datasets():

@@ -149,7 +149,7 @@ rule figure_seams:
     """Why tiles step by multiples of 16 px, not by the side of the output tile (paper Fig. 2)."""
     input:
         images=experiment_input("images.tif"),
-        probability="results/seams/{experiment}/probability.tif",
+        probability=first_seams,
     output:
         figure=report(
             "results/figures/{experiment}/seams.png",

@@ -35,13 +35,15 @@ rule seams:
     """One frame as a whole, in tiles at the right distance, and in tiles at the wrong one (Fig. 2)."""
     input:
         images=experiment_input("images.tif"),
-        model=lambda wildcards: f"{run_folders(wildcards.experiment, 'runs')[0]}/model.safetensors",
+        model="results/runs/{experiment}/fold-{fold}/seed-{seed}/model.safetensors",
+        training="results/runs/{experiment}/fold-{fold}/seed-{seed}/run.json",
     output:
-        probability="results/seams/{experiment}/probability.tif",
+        probability="results/seams/{experiment}/fold-{fold}/seed-{seed}/probability.tif",
+        seams="results/seams/{experiment}/fold-{fold}/seed-{seed}/seams.json",
     log:
-        "logs/seams/{experiment}.log",
+        "logs/seams/{experiment}/fold-{fold}/seed-{seed}.log",
     benchmark:
-        "logs/benchmarks/seams/{experiment}.tsv"
+        "logs/benchmarks/seams/{experiment}/fold-{fold}/seed-{seed}.tsv"
     conda:
         TORCH_ENVIRONMENT
     threads: 1
@@ -49,6 +51,10 @@ rule seams:
         mem_mb=4000,  # of a frame of 512 px at width 64 in one tile, three times
         gpu=GPUS,
     params:
+        experiment="{experiment}",
+        dataset=lambda wildcards: dataset_of(wildcards).name,
+        fold="{fold}",
+        method=lambda wildcards: network_of(wildcards.experiment),
         tile=lambda wildcards: EXPERIMENTS[wildcards.experiment]["training"]["output_tile"],
         device=unrecorded(hardware),
         code=code_of("seams"),

@@ -3,20 +3,37 @@
 import logging
 from pathlib import Path
 
-from unetcore.claims import Claim, csv_text, judge, markdown_text
+from unetcore.claims import (
+    Claim,
+    csv_text,
+    drawn,
+    html_text,
+    judge,
+    markdown_text,
+    read_quantities,
+)
+from unetcore.figures import claim_intervals, save
 from unetcore.script import run
-from unetcore.tables import read_measurement
 
 logger = logging.getLogger(__name__)
 
 
 def main(
-    metrics: list[Path], table: Path, markdown: Path, *, comparisons: list, confidence: float
+    metrics: list[Path],
+    table: Path,
+    markdown: Path,
+    html: Path,
+    figure: Path,
+    *,
+    comparisons: list,
+    confidence: float,
 ) -> None:
-    measurements = [read_measurement(path) for path in metrics]
+    measurements = [read_quantities(path) for path in metrics]
     verdicts = [judge(Claim(**c), measurements, confidence) for c in comparisons]
     table.write_text(csv_text(verdicts), "utf-8")
     markdown.write_text(markdown_text(verdicts, confidence), "utf-8")
+    html.write_text(html_text(verdicts, confidence), "utf-8")
+    save(claim_intervals(list(map(drawn, verdicts)), confidence), figure)
     for verdict in verdicts:
         logger.info("%s: %s", verdict.claim, verdict.verdict)
 

@@ -65,6 +65,7 @@ def main(
         "prediction_hardware": hardware(gpu_name(predictor.device)),
         "plan": {"tile": plan.tile, "crops": plan.crops, "batch": plan.batch, "cost": plan.cost},
         "seconds_per_frame": round(seconds / len(tested), 4),
+        "pixels_per_frame": slices[0].size,
     }
     if network.family == "sliding-window" and averaging == "none":
         n, rng = prediction["single_windows"], np.random.default_rng(0)

@@ -1,5 +1,6 @@
 """One frame predicted as a whole, in seamless tiles, and in tiles that are not."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -19,7 +20,19 @@ logger = logging.getLogger(__name__)
 
 
 def main(
-    images: Path, model: Path, probability: Path, *, tile: int, device: str, threads: int = 1
+    images: Path,
+    model: Path,
+    training: Path,
+    probability: Path,
+    seams: Path,
+    *,
+    experiment: str,
+    dataset: str,
+    fold: str,
+    method: str,
+    tile: int,
+    device: str,
+    threads: int = 1,
 ) -> None:
     torch.set_num_threads(threads)
     if device != "cpu":
@@ -32,6 +45,18 @@ def main(
     whole, *tiled = predict_three_ways(image, Predictor(network, device=device), tile)
     write_stack(probability, np.stack([whole, *tiled]))
     seamless, naive = (float(np.abs(way - whole).max()) for way in tiled)
+    record = {
+        "experiment": experiment,
+        "dataset": dataset,
+        "fold": fold,
+        "method": method,
+        "seed": description["seed"],
+        "tile": tile,
+        "seam": seamless,
+        "naive": naive,
+        "provenance": json.loads(training.read_text()),
+    }
+    seams.write_text(json.dumps(record, indent=1))
     logger.info("tiles of %d px: largest difference %.1g, naively %.1g", tile, seamless, naive)
 
 
