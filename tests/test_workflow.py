@@ -158,8 +158,8 @@ def test_published_studies_are_copied_as_table_readable_twin_and_figure(workflow
         ),
         (
             {"experiments": {"em": {"averaging": ["none"]}}},
-            "claim 'Averaging over seven rotated versions, as in Sec. 4, lowers the warping "
-            "error': experiment 'em' has no u-net+rot7",
+            "claim 'Averaging over seven rotated versions lowers the warping error': "
+            "experiment 'em' has no u-net+rot7",
         ),
         ({"tables": {"table1": ["emm"]}}, "unknown experiment 'emm', did you mean 'em'?"),
         (

@@ -72,6 +72,8 @@ def check_names():
         check_name(name, EXPERIMENTS, "unknown experiment")
     for name in config["run_studies"]:
         check_name(name, config["studies"], "run_studies: unknown study")
+    for name in config["claims"]["studies"]:
+        check_name(name, config["studies"], "claims.studies: unknown study")
     for name in config["publish"]:
         check_name(name, config["tables"] | config["studies"], "publish: unknown table or study")
 

@@ -45,6 +45,8 @@ rule claims:
     """The paper's claims, each with its experiment and verdict."""
     input:
         table_files("claims"),
+        "results/tables/claims.svg",
+        study_files(config["claims"]["studies"]),
 
 
 rule paper:
