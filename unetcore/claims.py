@@ -260,9 +260,10 @@ def csv_text(verdicts: Sequence[Verdict]) -> str:
 
 def cells(verdict: Verdict) -> tuple[str, ...]:
     """Cells of a claim's line for people, as in `HEADER`."""
-    v, number = verdict, "{:.3g} times" if verdict.ratio else "{:+.3g}"
-    bounds = "" if v.low is None else f"{number.format(v.low)} to {number.format(v.high)}"
-    line = (v.claim, v.source, v.experiment, number.format(v.effect), bounds, str(v.n))
+    v, times = verdict, " times" if verdict.ratio else ""
+    effect, *bounds = (_number(x, v.ratio) for x in (v.effect, v.low, v.high) if x is not None)
+    between = f"{' to '.join(bounds)}{times}" if bounds else ""
+    line = (v.claim, v.source, v.experiment, effect + times, between, str(v.n))
     return (*line, v.verdict, v.cost)
 
 
@@ -352,6 +353,13 @@ def _verdict(low: float | None, high: float | None, nothing: float) -> str:
     return SUPPORTED if low > nothing else NOT_SUPPORTED
 
 
+def _number(value: float, ratio: bool) -> str:
+    """Three digits; of quotients no sign, and large ones in full."""
+    if not ratio:
+        return f"{value:+.3g}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _sides(claim: Claim) -> str:
     """What was looked for in vain."""
     ours = f"{claim.experiment} {claim.method}"
@@ -373,9 +381,9 @@ def _describe(claim: Claim) -> str:
     if claim.limit is not None:
         rule = "below" if QUANTITIES[claim.metric].arrow == "↓" else "above"
         return f"{claim.experiment}: {title} of {claim.method} {rule} {claim.limit:g}"
-    ours, theirs = claim.method, claim.against_method
-    if claim.experiment != claim.against_experiment:
-        ours, theirs = f"{claim.experiment} {ours}", f"{claim.against_experiment} {theirs}"
+    theirs = claim.against_method
     if claim.against_metric is not None:
         theirs = f"{QUANTITIES[claim.against_metric].title} of {theirs}"
-    return f"{claim.experiment}: {title} of {ours} against {theirs}"
+    if claim.experiment != claim.against_experiment:
+        theirs = f"{theirs} in {claim.against_experiment}"
+    return f"{claim.experiment}: {title} of {claim.method} against {theirs}"
