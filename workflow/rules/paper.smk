@@ -6,9 +6,10 @@ results block of the README. Pictures that show images of a challenge are never 
 """
 
 PUBLISHED = published_experiments()
-PUBLISHED_TABLES = expand(
-    "{table}.{format}", table=[*published("tables"), "claims"], format=["csv", "md"]
-)
+PUBLISHED_TABLES = [
+    *expand("{table}.{format}", table=[*published("tables"), "claims"], format=["csv", "md"]),
+    "claims.svg",
+]
 PUBLISHED_STUDIES = [f"docs/{path}" for path in study_files(published("studies"))]
 PUBLISHED_FIGURES = [
     *expand("{experiment}/loss_curves.svg", experiment=PUBLISHED),
