@@ -162,7 +162,7 @@ def _cost(experiment, network, trial, turns, code) -> TileCost:
     """Median time over the updates of all turns, largest memory."""
     computed, needed = operations(network, trial.output_tile, trial.batch)
     seconds = [second for measured in turns for second in measured.seconds]
-    about = f"width {network.width}; {turns[0].machine}; {len(turns)} turns"
+    about = f"width {network.width}; {turns[0].machine}; {len(turns)} turn(s)"
     return TileCost(
         experiment,
         trial.output_tile,

@@ -3,11 +3,13 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FormatStrFormatter, NullLocator
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, NullLocator
 
 from unetcore.figures.panels import legend_below, letter, new_figure
 from unetcore.figures.style import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, styled
@@ -23,6 +25,7 @@ OF_BATCHES = (
     {"color": VERMILION, "marker": "P"},
 )
 SHOWN = ("rand_error", "v_info")  # of the metrics of a study, where they were measured
+BAND = "0.9"
 APART = 1.6  # least ratio of two tiles whose sides can stand below an axis
 TALL, WIDE = 2.6, 9.2  # inches: a row, the figure
 MICRO, KILO = 1e6, 1e-3
@@ -59,7 +62,7 @@ def tiles_or_batches(
     above[0].set_title("time per output pixel, µs")
     _draw_by_batch(above[1], costs, lambda cost: KILO * cost.memory_bytes_per_pixel)
     above[1].set_title("memory per output pixel, kB")
-    _draw_halo(above[2], costs)
+    _draw_halo(above[2], costs, marked)
     above[2].set_title("operations computed / needed")
     for axes in above:
         _mark_tiles(axes, sorted({cost.output_tile for cost in costs}), marked)
@@ -67,7 +70,7 @@ def tiles_or_batches(
         _draw_scores(axes, measured, variants, metric)
         axes.set_title(f"{MEASURES[metric].title} at equal computation {MEASURES[metric].arrow}")
     letter([*above, *below])
-    legend_below(figure, _legend(costs))
+    legend_below(figure, _legend(costs, marked))
     return figure
 
 
@@ -112,11 +115,16 @@ def _draw_by_batch(axes: Axes, costs: Sequence[TileCost], value) -> None:
     _logarithmic(axes)
 
 
-def _draw_halo(axes: Axes, costs: Sequence[TileCost]) -> None:
+def _draw_halo(axes: Axes, costs: Sequence[TileCost], marked: int | None) -> None:
     """Operations computed by operation needed, which no batch changes; the number at each tile."""
     by_tile = dict(sorted((cost.output_tile, cost.computed_per_needed) for cost in costs))
-    axes.plot(list(by_tile), list(by_tile.values()), ".-", color="0.3", lw=1.4, gid="halo")
+    axes.plot(list(by_tile), list(by_tile.values()), "o-", color="0.3", ms=4, lw=1.4, gid="halo")
     _logarithmic(axes)
+    axes.set_ylim(1, 2 * max(by_tile.values()))
+    for tile in labelled_tiles(list(by_tile), marked):
+        inside = {"xytext": (5, 4)} if tile < max(by_tile) else {"xytext": (0, 7), "ha": "center"}
+        how = inside | {"textcoords": "offset points", "fontsize": 7.5, "color": "0.3"}
+        axes.annotate(f"{by_tile[tile]:.3g}", (tile, by_tile[tile]), **how, gid="ratio")
 
 
 def _side(cost: TileCost) -> int:
@@ -125,6 +133,7 @@ def _side(cost: TileCost) -> int:
 
 def _logarithmic(axes: Axes) -> None:
     axes.set(xscale="log", yscale="log", xlabel="output tile, px")
+    axes.yaxis.set_major_locator(LogLocator())
     axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(True, axis="y")
@@ -138,7 +147,7 @@ def _mark_tiles(axes: Axes, tiles: Sequence[int], marked: int | None) -> None:
     axes.xaxis.set_minor_locator(FixedLocator([tile for tile in tiles if tile not in named]))
     axes.xaxis.set_minor_formatter("")
     if marked in tiles:
-        axes.axvline(marked, color="0.92", lw=9, zorder=0, gid="marked")
+        axes.axvline(marked, color=BAND, lw=9, zorder=0, gid="marked")
 
 
 def _draw_scores(
@@ -160,10 +169,14 @@ def _draw_scores(
     axes.locator_params(axis="y", nbins=5)
 
 
-def _legend(costs: Sequence[TileCost]) -> list[Line2D]:
-    """Batches by colour and marker."""
-    tiles = {batch: f"batch of {batch}" if batch > 1 else "one tile" for batch in _looks(costs)}
-    return [
-        Line2D([], [], **look, ms=4.5, lw=1.4, label=tiles[batch])
+def _legend(costs: Sequence[TileCost], marked: int | None) -> list[Artist]:
+    """Batches by colour and marker, and the band."""
+    entries: list[Artist] = [
+        Line2D(
+            [], [], **look, ms=4.5, lw=1.4, label=f"batch of {batch}" if batch > 1 else "one tile"
+        )
         for batch, look in _looks(costs).items()
     ]
+    if any(cost.output_tile == marked for cost in costs):
+        entries.append(Patch(color=BAND, label=f"tile of the paper, {marked} px"))
+    return entries
