@@ -23,9 +23,10 @@ rule tiles_or_batches:
     params:
         experiment="{experiment}",
         network=setting("network"),
-        training=setting("training"),
+        training=decisive_settings,
         grid=tile_grid,
         code=code_of("tiles_or_batches"),
+        watch=unrecorded(watch_settings),
         device=unrecorded(hardware),
     script:
         "../scripts/tiles_or_batches.py"

@@ -17,7 +17,8 @@ def main(
     *,
     experiment: str,
     network: NetworkConfig,
-    training: TrainConfig,
+    training: dict,
+    watch: dict,
     grid: Grid,
     device: str,
     threads: int = 1,
@@ -25,8 +26,9 @@ def main(
 ) -> None:
     if device != "cpu":
         reserve_gpus(1)
+    config = TrainConfig(**training, **watch)
     measured = tile_costs(
-        experiment, network, training, grid, device=device, threads=threads, code=code
+        experiment, network, config, grid, device=device, threads=threads, code=code
     )
     costs.write_text(csv_text(measured), "utf-8")
     logger.info("%s: %d updates of different tiles and batches", costs, len(measured))
