@@ -69,7 +69,8 @@ def test_other_momentum_has_the_effective_rate_of_the_base():
 
 def test_costs_are_those_that_the_page_names():
     """Of 132 px five tiles take the operations of one of 388, and four its memory."""
-    assert variant("small-tiles") == {"training": {"output_tile": 132, "batch": 5}}
+    tiles = CONFIG["studies"]["em-tiles"]["variants"]["132x5"]["training"]
+    assert (tiles["output_tile"], tiles["batch"]) == (132, 5)
     paper = NetworkConfig(**DEFAULTS["network"])
     step = {n: TrainingStep(paper, tile, tiles=n) for n, tile in ((1, 388), (4, 132))}
     operations = [multiply_accumulates(*[input_size(tile)] * 2) for tile in (388, 132)]

@@ -131,6 +131,20 @@ def test_published_studies_are_copied_as_table_readable_twin_and_figure(workflow
         assert f"docs/results/studies/em-cpu-rate.{suffix}" in result.stdout
 
 
+@pytest.mark.parametrize(("study", "trains"), [("em-tiles", True), (None, False)])
+def test_figure_of_tiles_and_batches_trains_only_for_a_study(workflow, tmp_path, study, trains):
+    overlay = tmp_path / "study.yaml"
+    overlay.write_text(yaml.safe_dump({"tiles_or_batches": {"study": study}}))
+    figure = "results/figures/tiles_or_batches.svg"
+    result = snakemake(workflow, "-n", figure, "--configfile", str(overlay))
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert "results/tiles_or_batches/em.csv" in result.stdout
+    assert ("rule train:" in result.stdout) == trains
+    assert (
+        "predictions/em-tiles-132x5/fold-4/seed-2/u-net/metrics.json" in result.stdout
+    ) == trains
+
+
 @pytest.mark.parametrize(
     ("overlay", "line"),
     [
@@ -197,6 +211,23 @@ def test_published_studies_are_copied_as_table_readable_twin_and_figure(workflow
         (
             {"run_studies": ["emrate"]},
             "run_studies: unknown study 'emrate', did you mean 'em-rate'?",
+        ),
+        (
+            {"tiles_or_batches": {"experiment": "emm"}},
+            "tiles_or_batches.experiment: unknown experiment 'emm', did you mean 'em'?",
+        ),
+        (
+            {"tiles_or_batches": {"study": "em-tile"}},
+            "tiles_or_batches.study: unknown study 'em-tile', did you mean 'em-tiles'?",
+        ),
+        (
+            {"tiles_or_batches": {"tiles": [4, 40]}},
+            "tiles_or_batches.tiles: output tile of 40 px: sizes that fit 4 poolings are "
+            "4 + 16 k, the nearest are 36 and 52",
+        ),
+        (
+            {"tiles_or_batches": {"repeat": 2}},
+            "tiles_or_batches: unknown key 'repeat', did you mean 'repeats'?",
         ),
         (
             {"processes": 2},

@@ -25,6 +25,7 @@ from unetcore.figures.segmentation import segmentation
 from unetcore.figures.study import study
 from unetcore.figures.style import STYLE, save
 from unetcore.figures.tile_plan import compared_plans, tile_plan
+from unetcore.figures.tiles_or_batches import tiles_or_batches
 from unetcore.figures.weight_map import weight_map
 
 __all__ = [
@@ -51,5 +52,6 @@ __all__ = [
     "segmentation",
     "study",
     "tile_plan",
+    "tiles_or_batches",
     "weight_map",
 ]

@@ -342,10 +342,15 @@ def study_experiments(name):
 
 def study_metrics(wildcards):
     """Input function: every metrics.json of the networks of a study, on its folds alone."""
+    return metrics_of_study(wildcards.study)
+
+
+def metrics_of_study(study):
+    """Every metrics.json of the networks of a study, on its folds alone."""
     return [
         f"results/predictions/{name}/fold-{fold}/{method}/metrics.json"
-        for name in study_experiments(wildcards.study)
-        for fold in config["studies"][wildcards.study]["folds"]
+        for name in study_experiments(study)
+        for fold in config["studies"][study]["folds"]
         for method in methods(name)
         if method != "best-threshold"
     ]
@@ -385,3 +390,22 @@ def study_plan(wildcards):
 def study_files(names):
     """Tables, their readable twins and figures of studies."""
     return expand("results/studies/{study}.{format}", study=names, format=["csv", "md", "svg"])
+
+
+def tile_grid(wildcards):
+    """Param function: which updates are measured, see `unetcore.tile_cost.Grid`."""
+    names = ("tiles", "batches", "repeats", "memory_mb")
+    return {name: config["tiles_or_batches"][name] for name in names}
+
+
+def tile_study_metrics(wildcards):
+    """Input function: every metrics.json of the study of tiles and batches, none without one."""
+    study = config["tiles_or_batches"]["study"]
+    return metrics_of_study(study) if study else []
+
+
+def tile_study_variants(wildcards):
+    """Param function: tile and batch in words, by experiment of the study of tiles and batches."""
+    study = config["tiles_or_batches"]["study"]
+    trainings = {e: EXPERIMENTS[e]["training"] for e in (study_experiments(study) if study else [])}
+    return {e: f"{t['output_tile']} px × {t['batch']}" for e, t in trainings.items()}

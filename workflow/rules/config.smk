@@ -74,8 +74,23 @@ def check_names():
         check_name(name, config["studies"], "run_studies: unknown study")
     for name in config["claims"]["studies"]:
         check_name(name, config["studies"], "claims.studies: unknown study")
+    check_tiles_or_batches()
     for name in config["publish"]:
         check_name(name, config["tables"] | config["studies"], "publish: unknown table or study")
+
+
+def check_tiles_or_batches():
+    """Refuse updates to measure that the network of their experiment does not make."""
+    asked, where = config["tiles_or_batches"], "tiles_or_batches"
+    check_name(asked["experiment"], EXPERIMENTS, f"{where}.experiment: unknown experiment")
+    if asked["study"] is not None:
+        check_name(asked["study"], config["studies"], f"{where}.study: unknown study")
+    network = NetworkConfig(**EXPERIMENTS[asked["experiment"]]["network"])
+    try:
+        for tile in asked["tiles"]:
+            network.input_tile(tile)
+    except InputError as error:
+        refuse(f"{where}.tiles: {error}")
 
 
 def method_names(settings):

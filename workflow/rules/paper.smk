@@ -249,6 +249,8 @@ rule publish:
         tables=expand("results/tables/{table}", table=PUBLISHED_TABLES),
         figures=expand("results/figures/{figure}", figure=PUBLISHED_FIGURES),
         studies=PUBLISHED_STUDIES,
+        costs=rules.figure_tiles_or_batches.input.costs,
+        costs_figure=rules.figure_tiles_or_batches.output.figure,
         runs=published_runs,
         metrics=published_metrics,
     output:
@@ -256,6 +258,8 @@ rule publish:
         published_figures=expand("docs/results/{figure}", figure=PUBLISHED_FIGURES),
         provenance="docs/results/provenance.csv",
         scores="docs/results/scores.csv",
+        published_costs="docs/results/tiles_or_batches.csv",
+        published_costs_figure="docs/results/tiles_or_batches.svg",
     log:
         "logs/publish.log",
     benchmark:

@@ -39,6 +39,7 @@ rule figures:
     input:
         figure_files("table1"),
         figure_files("table2"),
+        "results/figures/tiles_or_batches.svg",
 
 
 rule claims:

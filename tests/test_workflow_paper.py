@@ -1,0 +1,87 @@
+"""The paper's whole graph, run on generated images: tables, figures, studies and claims."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+from test_workflow import copy_workflow, snakemake
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+MEMBRANES = {
+    "best-threshold", "u-net", "u-net+rot7", "u-net+d4", "u-net-fast", "u-net-fast+d4", "fcn",
+    "sliding-window",
+}  # fmt: skip
+OVERLAY = ("--configfile", "config/phantom.yaml")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory):
+    """Copy of the workflow in which the paper was made of phantoms."""
+    folder = copy_workflow(tmp_path_factory.mktemp("paper"))
+    result = snakemake(folder, "paper", *OVERLAY, "--cores", "2")
+    assert result.returncode == 0, result.stdout[-5000:]
+    return folder
+
+
+def read_csv(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_table_1_has_the_networks_that_the_paper_compares_with(paper):
+    rows = [r for r in read_csv(paper / "results/tables/table1.csv") if ":" not in r["method"]]
+    assert {row["method"] for row in rows} == MEMBRANES
+    assert {row["dataset"] for row in rows} == {"phantom-em"}
+    metrics = set(CONFIG["defaults"]["evaluation"]["metrics"])
+    for method in MEMBRANES:
+        found = {row["metric"] for row in rows if row["method"] == method}
+        assert found == metrics, method
+    counts = {row["method"]: row["n"] for row in rows}
+    assert counts["u-net"] == "2"  # seeds
+    assert counts["best-threshold"] == "1"
+
+
+def test_every_claim_has_a_verdict_and_says_what_it_cost(paper):
+    rows = read_csv(paper / "results/tables/claims.csv")
+    assert [row["claim"] for row in rows] == [c["claim"] for c in CONFIG["claims"]["comparisons"]]
+    for row in rows:
+        assert "; cost: " in row["provenance"]
+        low, high = row["low"], row["high"]
+        if int(row["n"]) == 1:
+            assert (low, high, row["verdict"]) == ("", "", "not decided by this evidence")
+        else:
+            assert float(low) <= float(row["effect"]) <= float(high)
+    text = (paper / "results/tables/claims.md").read_text("utf-8")
+    assert all(row["claim"] in text for row in rows)
+
+
+def test_windows_one_by_one_take_far_longer_than_a_u_net_and_say_the_same(paper):
+    rows = read_csv(paper / "results/tables/claims.csv")
+    (row,) = [row for row in rows if "window by window" in row["experiment"]]
+    assert float(row["effect"]) > 10
+    log = (paper / "logs/predict/em-window/fold-official/seed-0/sliding-window.log").read_text()
+    (line,) = [line for line in log.splitlines() if "largest_difference" in line]
+    assert float(line.rsplit("largest_difference=")[1].rstrip(")")) < 1e-5
+
+
+def test_tiles_of_a_trained_network_equal_the_whole(paper):
+    rows = read_csv(paper / "results/tables/claims.csv")
+    (row,) = [row for row in rows if "seamless" in row["claim"]]
+    assert row["verdict"] == "supported"
+
+
+def test_curve_of_the_number_of_images_has_a_point_for_each(paper):
+    rows = read_csv(paper / "results/studies/em-images.csv")
+    assert [v for v in dict.fromkeys(row["variant"] for row in rows)] == [
+        "1", "2", "5", "10", "20", "24"
+    ]  # fmt: skip
+    assert (paper / "results/studies/em-images.svg").is_file()
+
+
+def test_nothing_is_left_to_do(paper):
+    result = snakemake(paper, "paper", *OVERLAY, "-n")
+    assert "Nothing to be done" in result.stdout, result.stdout[-3000:]
