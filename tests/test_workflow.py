@@ -145,6 +145,15 @@ def test_figure_of_tiles_and_batches_trains_only_for_a_study(workflow, tmp_path,
     ) == trains
 
 
+def test_figures_of_the_paper_are_published_of_phantoms_alone(workflow):
+    result = snakemake(workflow, "-n", "publish", "figures", "--configfile", "config/cpu.yaml")
+    assert result.returncode == 0, result.stdout[-3000:]
+    for name in ("figure_1.svg", "figure_2.png", "figure_3.png", "figure_4.png", "tiling.png"):
+        assert f"results/figures/paper/{name}" in result.stdout
+        assert f"docs/results/demo-paper/{name}" in result.stdout
+    assert "docs/results/paper" not in result.stdout
+
+
 @pytest.mark.parametrize(
     ("overlay", "line"),
     [
@@ -245,6 +254,26 @@ def test_figure_of_tiles_and_batches_trains_only_for_a_study(workflow, tmp_path,
         (
             {"studies": {"em-rate": {"variants": {"a": {"network": {"expansive_width": 65}}}}}},
             "studies.em-rate.variants.a: expansive_width 65: need 1 to the width, 64",
+        ),
+        (
+            {"paper_figures": {"paper": {"cells": ["hella"]}}},
+            "paper_figures.paper: unknown experiment 'hella', did you mean 'hela'?",
+        ),
+        (
+            {"paper_figures": {"paper": {"cell": ["hela"]}}},
+            "paper_figures.paper: unknown key 'cell', did you mean 'cells'?",
+        ),
+        (
+            {"paper_figures": {"em": {"membranes": "em", "cells": ["hela"]}}},
+            "paper_figures.em: an experiment has this name",
+        ),
+        (
+            {"paper_figures": {"paper": {"membranes": "em-fcn"}}},
+            "paper_figures.paper: 'em-fcn' is of family fcn, Fig. 1 shows a u-net",
+        ),
+        (
+            {"paper_figures": {"paper": {"cells": ["em"]}}},
+            "paper_figures.paper: 'em' is of isbi2012, whose labels are not of cells",
         ),
         ({"publish": ["demos"]}, "publish: unknown table or study 'demos', did you mean 'demo'?"),
     ],
@@ -480,5 +509,5 @@ def test_report_builds_with_tables_and_figures(smoke):
     result = snakemake(smoke, "--configfile", "smoke.yaml", "--report", "report.html")
     assert result.returncode == 0, result.stdout[-3000:]
     report = (smoke / "report.html").read_text()
-    for part in ("1 Tables", "2 Training", "3 Prediction", "best-threshold"):
+    for part in ("1 Tables", "2 Training", "3 Prediction", "5 Figures of", "best-threshold"):
         assert part in report

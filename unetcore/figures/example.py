@@ -27,6 +27,7 @@ class Example:
     threshold : of the probability.
     instances : ids of the segmented cells, 0 = background; None where the segmentation is
         probability > threshold.
+    seg : SEG of all frames that were predicted with this one; None where it was not measured.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Example:
     probability: np.ndarray
     threshold: float
     instances: np.ndarray | None
+    seg: float | None = None
 
     @property
     def segments(self) -> np.ndarray:
@@ -85,6 +87,7 @@ def read_example(
         probabilities[place],
         evaluation["metrics"].get("warping_error", {}).get("threshold", 0.5),
         read_labels(instances)[place] if instances else None,
+        evaluation["metrics"].get("seg", {}).get("value"),
     )
 
 

@@ -20,6 +20,7 @@ FIGURES = [
     "tile_plan.png",
     "weight_map.png",
 ]
+PAPER_FIGURES = ["figure_1.svg", "figure_2.png", "figure_3.png", "figure_4.png", "tiling.png"]
 TORCH_ENVIRONMENT = f"../../envs/train-{config['hardware']}.yaml"
 GPUS = 1 if config["hardware"] == "gpu" else 0
 # What decides which network comes out. How a training is watched does not: a metric that changes must
@@ -333,6 +334,18 @@ def figure_files(table):
 def has_phase(name):
     """Whether tiles of an experiment's network make seams at wrong distances: where it pools by 2."""
     return EXPERIMENTS[name]["network"]["family"] != "sliding-window"
+
+
+def paper_figure_files(name):
+    """The paper's figures, by a set of experiments."""
+    return expand("results/figures/{set}/{figure}", set=name, figure=PAPER_FIGURES)
+
+
+def published_figure_sets():
+    """Sets of the paper's figures that show phantoms of published tables alone."""
+    own = {e for e in published_experiments() if EXPERIMENTS[e]["dataset"] in GENERATED}
+    sets = config["paper_figures"].items()
+    return [name for name, shown in sets if {shown["membranes"], *shown["cells"]} <= own]
 
 
 def study_experiments(name):

@@ -125,6 +125,23 @@ def check_claims():
                 refuse(f"claim {claim['claim']!r}: {name!r} does not measure {metric}")
 
 
+def check_paper_figures():
+    """Refuse sets of figures whose experiments cannot be shown by them."""
+    for name, shown in config["paper_figures"].items():
+        where = f"paper_figures.{name}"
+        if name in EXPERIMENTS:
+            refuse(f"{where}: an experiment has this name")
+        for experiment in (shown["membranes"], *shown["cells"]):
+            check_name(experiment, EXPERIMENTS, f"{where}: unknown experiment")
+        family = EXPERIMENTS[shown["membranes"]]["network"]["family"]
+        if family != "u-net":
+            refuse(f"{where}: {shown['membranes']!r} is of family {family}, Fig. 1 shows a u-net")
+        for experiment in shown["cells"]:
+            dataset = EXPERIMENTS[experiment]["dataset"]
+            if DATASETS[dataset].label_kind != "instances":
+                refuse(f"{where}: {experiment!r} is of {dataset}, whose labels are not of cells")
+
+
 def read_datasets():
     """Catalogue of datasets, or a refusal."""
     try:
@@ -240,3 +257,4 @@ DOWNLOADED = [name for name, dataset in DATASETS.items() if not dataset.generato
 EXPERIMENTS = experiments()
 check_names()
 check_claims()
+check_paper_figures()

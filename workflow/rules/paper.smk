@@ -18,6 +18,7 @@ PUBLISHED_FIGURES = [
         experiment=[name for name in PUBLISHED if EXPERIMENTS[name]["dataset"] in GENERATED],
         figure=["overview", "seams", "segmentation", "tile_plan", "weight_map"],
     ),
+    *expand("{set}/{figure}", set=published_figure_sets(), figure=PAPER_FIGURES),
 ]
 
 

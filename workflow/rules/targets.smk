@@ -20,6 +20,7 @@ rule demo:
     input:
         table_files("demo"),
         figure_files("demo"),
+        paper_figure_files("demo-paper"),
 
 
 rule table1:
@@ -35,8 +36,9 @@ rule table2:
 
 
 rule figures:
-    """Figures of the paper's experiments."""
+    """The paper's figures, and figures of its experiments."""
     input:
+        paper_figure_files("paper"),
         figure_files("table1"),
         figure_files("table2"),
         "results/figures/tiles_or_batches.svg",
