@@ -24,19 +24,15 @@ def main(
     studies: list[Path],
     runs: list[Path],
     metrics: list[Path],
-    costs: Path,
-    costs_figure: Path,
     published_tables: list[Path],
     published_figures: list[Path],
     provenance: Path,
     scores: Path,
-    published_costs: Path,
-    published_costs_figure: Path,
     *,
     readme: Path,
 ) -> None:
-    copies = [*published_tables, *published_figures, published_costs, published_costs_figure]
-    for source, copy in zip([*tables, *figures, costs, costs_figure], copies, strict=True):
+    copies = [*published_tables, *published_figures]
+    for source, copy in zip([*tables, *figures], copies, strict=True):
         shutil.copyfile(source, copy)
     trainings = read_trainings(runs)
     write_trainings(provenance, trainings)
