@@ -248,7 +248,8 @@ def test_the_strip_has_the_sizes_of_the_plan(slice_256):
         "stitched: 256 × 256 px",
     ]
     explained = [axes.get_xlabel() for axes in figure.axes]
-    assert "96 = 6 × 16 px" in explained[2]
+    assert explained[2].endswith("6 × 16 px")
+    assert explained[4] == "92 px less per side: no convolution is padded"
     assert "tile 1 fills 96 × 96 px" in explained[5]
     assert [t.get_text() for t in figure.axes[4].texts if t.get_text()] == ["92 px", "92 px"]
     assert [text.get_text() for text in figure.axes[2].texts] == list("123456789")
@@ -280,6 +281,7 @@ def test_tiles_fill_each_pixel_of_the_slice_once(shape, tile, crops):
     assert (count == 1).all()
     computed = plan.output_shape(next(iter(plan)))
     assert titles(figure)[4] == f"output of tile 1: {computed[0]} × {computed[1]} px"
+    assert ("only what it fills" in figure.axes[4].get_xlabel()) == crops
 
 
 def cells(seg=0.75):

@@ -78,8 +78,8 @@ def _plan_panel(axes: Axes, image: np.ndarray, plan: TilePlan) -> None:
         axes.add_patch(outline(tile, YELLOW, gid="output", linewidth=1.2))
     number_tiles(axes, plan)
     period = geometry.phase(plan.depth)
-    steps = (f"{step} = {step // period} × {period} px" for step in dict.fromkeys(plan.step))
-    _explain(axes, f"they step by {' and '.join(steps)}: the grid of poolings")
+    steps = (f"{step // period} × {period}" for step in dict.fromkeys(plan.step))
+    _explain(axes, f"steps on the pooling grid: {' and '.join(steps)} px")
 
 
 def _input_panel(axes: Axes, image: np.ndarray, plan: TilePlan, tile: Tile) -> None:
@@ -102,7 +102,8 @@ def _output_panel(axes: Axes, probability: np.ndarray, plan: TilePlan, tile: Til
     left, right = tile.column - 0.5, tile.column + tile.width - 0.5
     _measure(axes, left - plan.halo, left, middle)
     _measure(axes, right, right + plan.halo, middle)
-    _explain(axes, f"{plan.halo} px less per side: no convolution is padded")
+    why = ": no convolution is padded" if size == plan.tile else ", and only what it fills"
+    _explain(axes, f"{plan.halo} px less per side{why}")
 
 
 def _stitch_panel(axes: Axes, probability: np.ndarray, plan: TilePlan, tile: Tile) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from types import SimpleNamespace
 
 from unetcore.data.frames import read_frames, split_frames
 from unetcore.errors import InputError
@@ -44,6 +45,7 @@ wildcard_constraints:
     method=r"best-threshold|seed-\d+/(u-net|fcn|sliding-window)(-fast)?(\+(rot7|d4|mirror4))?",
     table="|".join(config["tables"]),
     study="|".join(config["studies"]),
+    set="|".join(config["paper_figures"]),
 
 
 def code_of(script):
@@ -334,6 +336,31 @@ def figure_files(table):
 def has_phase(name):
     """Whether tiles of an experiment's network make seams at wrong distances: where it pools by 2."""
     return EXPERIMENTS[name]["network"]["family"] != "sliding-window"
+
+
+def of_membranes(function):
+    """A function of an experiment as one of a set: of the experiment on membranes that it shows."""
+    return lambda wildcards: function(
+        SimpleNamespace(experiment=config["paper_figures"][wildcards.set]["membranes"])
+    )
+
+
+def of_all_cells(function):
+    """A function of an experiment as one of a set: of each experiment on cells that it shows."""
+    return lambda wildcards: [
+        function(SimpleNamespace(experiment=name))
+        for name in config["paper_figures"][wildcards.set]["cells"]
+    ]
+
+
+def of_last_cells(function):
+    """A function of an experiment as one of a set: of the last on cells, the paper's HeLa."""
+    return lambda wildcards: of_all_cells(function)(wildcards)[-1]
+
+
+def example_file(name):
+    """Input function: one file of the prediction that figures of an experiment show."""
+    return lambda wildcards: f"{example_prediction(wildcards)}/{name}"
 
 
 def paper_figure_files(name):

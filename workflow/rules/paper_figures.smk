@@ -4,37 +4,6 @@ Needs: the network, the prediction and the targets of the experiments of a set.
 Makes: `results/figures/{set}`, and `results/architecture`, what a network does to one tile.
 """
 
-from types import SimpleNamespace
-
-
-wildcard_constraints:
-    set="|".join(map(re.escape, config["paper_figures"])),
-
-
-def of_membranes(function):
-    """A function of an experiment as one of a set: of the experiment on membranes that it shows."""
-    return lambda wildcards: function(
-        SimpleNamespace(experiment=config["paper_figures"][wildcards.set]["membranes"])
-    )
-
-
-def of_all_cells(function):
-    """A function of an experiment as one of a set: of each experiment on cells that it shows."""
-    return lambda wildcards: [
-        function(SimpleNamespace(experiment=name))
-        for name in config["paper_figures"][wildcards.set]["cells"]
-    ]
-
-
-def of_last_cells(function):
-    """A function of an experiment as one of a set: of the last on cells, the paper's HeLa."""
-    return lambda wildcards: of_all_cells(function)(wildcards)[-1]
-
-
-def example_file(name):
-    """Input function: one file of the prediction that figures of an experiment show."""
-    return lambda wildcards: f"{example_prediction(wildcards)}/{name}"
-
 
 rule architecture:
     """What a network does to one input tile, operation by operation (paper Fig. 1)."""
