@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGE = "unetcore"
-PLUMBING = {
+PLUMBING = {PACKAGE} | {  # the package itself says its version, and nothing else
     f"{PACKAGE}.{module}"
     for module in (
         "differences",
