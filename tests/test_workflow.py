@@ -120,7 +120,7 @@ def test_overlay_for_two_cores_runs_its_own_study_on_one_fold_and_no_wide_networ
     assert result.returncode == 0, result.stdout[-3000:]
     for rate in ("0.0003", "0.001", "0.003", "0.01"):
         assert f"results/runs/em-cpu-rate-{rate}/fold-4/seed-0/history.csv" in result.stdout
-    for unwanted in ("runs/em-rate", "fold-0", "best-threshold", "fold-official"):
+    for unwanted in ("runs/em-rate", "fold-0/", "best-threshold", "fold-official"):
         assert unwanted not in result.stdout
 
 
@@ -306,6 +306,7 @@ def driver(folder, lines, code=0):
 def test_too_few_gpus_are_one_line_before_any_job(
     workflow, tmp_path, n_processes, lines, code, visible, found
 ):
+    even = {name: {"training": {"batch": 4}} for name in ("196x3", "132x5", "36x15")}
     overlay = tmp_path / "gpu.yaml"
     overlay.write_text(
         yaml.safe_dump(
@@ -314,6 +315,7 @@ def test_too_few_gpus_are_one_line_before_any_job(
                 "processes": n_processes,
                 "defaults": {"training": {"batch": 2}},
                 "experiments": {"em-fast": {"training": {"batch": 2}}},
+                "studies": {"em-tiles": {"variants": even}},
             }
         )
     )
