@@ -4,6 +4,7 @@ import ast
 import hashlib
 import os
 import platform
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,22 +50,33 @@ def source_digest(*sources: str | Path) -> str:
     ValueError : a name is no module of the package, or a path no file: its code would never cause
         a rerun.
     """
-    trees, todo = {}, []
+    package = Path(find_spec(PACKAGE).origin).parent
+    codes, todo = {}, []
     for source in sources:
-        path = source if isinstance(source, Path) else _source_path(source)
+        path = source if isinstance(source, Path) else _source_path(source, package)
         if path is None or not path.is_file():
             raise ValueError(f"{source}: no such module or script")
         todo.append((source if isinstance(source, str) else source.name, path))
     while todo:
         name, path = todo.pop()
-        if name in trees:
+        if name in codes:
             continue
-        tree = ast.parse(path.read_text())
-        imported = {m for m in _imported(tree) if m.split(".")[0] == PACKAGE} - PLUMBING
-        todo += [(m, file) for m in imported if (file := _source_path(m)) is not None]
-        trees[name] = ast.dump(_without_docstrings(tree))
-    text = "\0".join(f"{name}\0{trees[name]}" for name in sorted(trees))
+        codes[name], imported = _code_of(path, path.stat().st_mtime_ns)
+        todo += [(m, file) for m in imported if (file := _source_path(m, package)) is not None]
+    text = "\0".join(f"{name}\0{codes[name]}" for name in sorted(codes))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@cache
+def _code_of(path: Path, written: int) -> tuple[str, frozenset[str]]:
+    """Code of a file without docstrings, and what it imports from this package.
+
+    A workflow asks for most files once per rule; `written`, the time of its last change, tells one
+    version from the next.
+    """
+    tree = ast.parse(path.read_text())
+    imported = frozenset(m for m in _imported(tree) if m.split(".")[0] == PACKAGE) - PLUMBING
+    return ast.dump(_without_docstrings(tree)), imported
 
 
 def hardware(gpu: str | None = None) -> str:
@@ -89,9 +101,9 @@ def _cpu_name():
     return platform.processor() or platform.machine()
 
 
-def _source_path(module):
-    """File of a module of this package, None for a name that is no module; imports nothing."""
-    package = Path(find_spec(PACKAGE).origin).parent
+@cache
+def _source_path(module: str, package: Path) -> Path | None:
+    """File of a module of the package in this folder, None for a name that is no module."""
     path = package.joinpath(*module.split(".")[1:])
     candidates = (path.with_suffix(".py"), path / "__init__.py")
     return next((file for file in candidates if file.is_file()), None)
