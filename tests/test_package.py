@@ -30,7 +30,7 @@ ROOMS = (
     {"metrics"},
     {"data"},
     {"baseline", "instances", "evaluate", "history", "settings"},
-    {"model", "loss", "optimisation", "states"},
+    {"model", "loss", "optimisation", "states", "tensor_file"},
     {"fully_convolutional", "sliding_window"},
     {"families"},
     {"checkpoint"},
