@@ -43,7 +43,8 @@ ROOMS = (
     {"export"},
     {"provenance", "script"},
     {"produce"},
-    {"fold_training", "recipes", "runs", "terminal"},
+    {"fold_prediction", "fold_training", "recipes", "runs", "terminal"},
+    {"bundle"},
     {"cli_errors", "cli_options"},
     {"cli"},
 )

@@ -32,8 +32,8 @@ def test_moved_by_whole_pixels_an_image_is_itself_and_its_mirror_image():
 
 
 def test_half_way_between_two_pixels_the_spline_of_a_row_by_hand():
-    # Samples 0, 1, 0 have the coefficients -1, 2, -1, mirrored: 2, -1, 2, -1. Half-way their weights
-    # are 1, 23, 23 and 1 of 48.
+    # Samples 0, 1, 0 have the coefficients -1, 2, -1, mirrored: 2, -1, 2, -1. Half-way their
+    # weights are 1, 23, 23 and 1 of 48.
     image = np.array([[[0.0, 1.0, 0.0]]])
     found = resample_affine(image, IDENTITY, np.array([0.0, 0.5]), (1, 1))
     np.testing.assert_allclose(found, (2 - 23 + 46 - 1) / 48)

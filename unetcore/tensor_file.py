@@ -2,8 +2,8 @@
 
 It is small enough to be read and written here, so that no machine needs a library for it.
 
-A file is the length of its header in 8 bytes, little-endian; the header as JSON, padded with blanks to a
-multiple of 8; and the tensors, at offsets that count from the end of the header.
+A file is the length of its header in 8 bytes, little-endian; the header as JSON, padded with blanks
+to a multiple of 8; and the tensors, at offsets that count from the end of the header.
 """
 
 import json

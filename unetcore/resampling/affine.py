@@ -14,15 +14,15 @@ def resample_affine(
 
     Parameters
     ----------
-    image : (C, H, W) float array, continued over its border by mirroring without repeating the edge.
+    image : (C, H, W) float array, continued by mirroring without repeating the edge pixel.
     matrix : (2, 2) float array.
     offset : (2,) float array.
     shape : (h, w) of the result, whose pixels are (i, j).
 
     Returns
     -------
-    (C, h, w) array of the number type of `image`. It is what `scipy.ndimage.affine_transform` computes
-    with order 3 and mode "mirror", in float64, up to its rounding.
+    (C, h, w) array of the number type of `image`. It is what `scipy.ndimage.affine_transform`
+    computes with order 3 and mode "mirror", in float64, up to its rounding.
     """
     margin = [(0, 0), (BEFORE, AFTER), (BEFORE, AFTER)]
     values = np.pad(spline_coefficients(image), margin, mode="reflect").reshape(len(image), -1)

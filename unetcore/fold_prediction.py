@@ -1,0 +1,76 @@
+"""Prediction of the test frames of a fold, and what is on record of it."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+import numpy as np
+from torch import nn
+
+from unetcore.data.frames import Frame
+from unetcore.data.intensity import normalise
+from unetcore.devices import gpu_name, resolve_precision
+from unetcore.predict import Predictor, predict_probability
+from unetcore.provenance import hardware
+from unetcore.window_by_window import classify_one_by_one
+
+logger = logging.getLogger(__name__)
+
+
+def predict_frames(
+    grey: np.ndarray,
+    frames: Sequence[Frame],
+    model: tuple[nn.Module, Mapping],
+    *,
+    averaging: str,
+    prediction: Mapping,
+    device: str,
+    code: str,
+) -> tuple[np.ndarray, dict]:
+    """Probability maps of frames, and where they come from.
+
+    Parameters
+    ----------
+    grey : (N, H, W) float32 array in [0, 1], the images of the frames.
+    frames : the N frames, for the log.
+    model : network in evaluation mode and its description, as of `unetcore.checkpoint.load_model`.
+    averaging : see `unetcore.predict.predict_probability`.
+    prediction : `tile` in px, `memory_mb`, `precision`, and of a sliding window `single_windows`.
+    device : "cpu", "gpu" or "auto".
+    code : digest of the code that predicts.
+
+    Returns
+    -------
+    (N, H, W) float32 array in [0, 1], and plain values for prediction.json.
+
+    Raises
+    ------
+    InputError : an unknown setting, or a GPU is asked for and none is there.
+    """
+    network, description = model
+    budget = prediction["memory_mb"] and prediction["memory_mb"] * 1_000_000
+    predictor = Predictor(network, prediction["precision"], budget, device)
+    slices = normalise(grey, description["training"]["normalisation"])
+    plan = predictor.plan(slices.shape[-2:], prediction["tile"])
+    logger.info("%s", plan)
+    started, maps = time.perf_counter(), []
+    for frame, image in zip(frames, slices, strict=True):
+        maps.append(
+            predict_probability(image, predictor, averaging=averaging, tile=prediction["tile"])
+        )
+        logger.info("%s: %.1f %% cell interior", frame.id, 100 * (maps[-1] > 0.5).mean())
+    seconds = time.perf_counter() - started
+    record = {
+        "prediction_code": code,
+        "prediction_precision": resolve_precision(prediction["precision"], predictor.device),
+        "prediction_hardware": hardware(gpu_name(predictor.device)),
+        "plan": {"tile": plan.tile, "crops": plan.crops, "batch": plan.batch, "cost": plan.cost},
+        "seconds_per_frame": round(seconds / len(frames), 4),
+    }
+    if network.family == "sliding-window" and averaging == "none":
+        n, rng = prediction["single_windows"], np.random.default_rng(0)
+        literally = classify_one_by_one(slices, np.stack(maps), predictor, n, rng)
+        record["one_by_one"] = asdict(literally)
+        logger.info("window by window: %s", literally)
+    return np.stack(maps), record
