@@ -21,6 +21,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/paper.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/study.smk"
+include: "workflow/rules/bundle.smk"
 include: "workflow/rules/targets.smk"
 
 

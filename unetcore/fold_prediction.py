@@ -1,4 +1,4 @@
-"""Prediction of the test frames of a fold, and what is on record of it."""
+"""Prediction of the test frames of a fold, and of the frame that shows tiles without seams."""
 
 import logging
 import time
@@ -11,8 +11,9 @@ from torch import nn
 from unetcore.data.frames import Frame
 from unetcore.data.intensity import normalise
 from unetcore.devices import gpu_name, resolve_precision
-from unetcore.predict import Predictor, predict_probability
+from unetcore.predict import Predictor, predict_probability, predict_three_ways
 from unetcore.provenance import hardware
+from unetcore.tiling import several_tiles
 from unetcore.window_by_window import classify_one_by_one
 
 logger = logging.getLogger(__name__)
@@ -74,3 +75,28 @@ def predict_frames(
         record["one_by_one"] = asdict(literally)
         logger.info("window by window: %s", literally)
     return np.stack(maps), record
+
+
+def predict_seams(
+    grey: np.ndarray, model: tuple[nn.Module, Mapping], *, tile: int, device: str
+) -> np.ndarray:
+    """Predict one frame as a whole, in seamless tiles, and in tiles that are not (paper Fig. 2).
+
+    Parameters
+    ----------
+    grey : (1, H, W) float32 array in [0, 1].
+    model : network and description, as of `unetcore.checkpoint.load_model`.
+    tile : output tile in px; a smaller one is taken where the frame has less than several of it.
+    device : "cpu", "gpu" or "auto".
+
+    Returns
+    -------
+    (3, H, W) float32 array in [0, 1], see `unetcore.predict.predict_three_ways`.
+    """
+    network, description = model
+    (image,) = normalise(grey, description["training"]["normalisation"])
+    tile = several_tiles(image.shape, tile, network.depth)
+    whole, *tiled = predict_three_ways(image, Predictor(network, device=device), tile)
+    seamless, naive = (float(np.abs(way - whole).max()) for way in tiled)
+    logger.info("tiles of %d px: largest difference %.1g, naively %.1g", tile, seamless, naive)
+    return np.stack([whole, *tiled])

@@ -43,6 +43,7 @@ wildcard_constraints:
     method=r"best-threshold|seed-\d+/(u-net|fcn|sliding-window)(-fast)?(\+(rot7|d4|mirror4))?",
     table="|".join(config["tables"]),
     study="|".join(config["studies"]),
+    bundle="|".join([*config["tables"], *config["studies"]]),
 
 
 def code_of(script):
@@ -356,3 +357,37 @@ def study_plan(wildcards):
 def study_files(names):
     """Tables, their readable twins and figures of studies."""
     return expand("results/studies/{study}.{format}", study=names, format=["csv", "md", "svg"])
+
+
+def bundle_experiments(wildcards):
+    """Names of the experiments of a table, or of the variants of a study."""
+    name = wildcards.bundle
+    return config["tables"][name] if name in config["tables"] else study_experiments(name)
+
+
+def bundle_files(pattern):
+    """Input function: a file of each experiment of a bundle."""
+    return lambda wildcards: [
+        pattern.format(experiment=name, dataset=EXPERIMENTS[name]["dataset"])
+        for name in bundle_experiments(wildcards)
+    ]
+
+
+def bundled_experiments(wildcards):
+    """Param function: settings, folds, seeds and methods of the experiments of a bundle."""
+    return {name: bundled_settings(name) for name in bundle_experiments(wildcards)}
+
+
+def bundled_settings(name):
+    """Settings of an experiment as a bundle wants them, see `unetcore.bundle.plan`."""
+    settings = EXPERIMENTS[name]
+    as_they_are = ("dataset", "split", "seeds", "network", "augmentation", "prediction")
+    training, network = settings["training"], network_of(name)
+    is_study = name not in config["experiments"]
+    return {key: settings[key] for key in as_they_are} | {
+        "folds": settings["folds"] if is_study else folds(name),
+        "training": {key: value for key, value in training.items() if key not in OF_THE_WATCH},
+        "watch": {key: training[key] for key in OF_THE_WATCH},
+        "seams": not is_study,  # the figures of studies show none
+        "methods": {network + ("" if a == "none" else f"+{a}"): a for a in settings["averaging"]},
+    }
