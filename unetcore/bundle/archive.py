@@ -17,6 +17,9 @@ from unetcore.data.frames import Frame
 from unetcore.errors import InputError
 
 PLAN = "plan.json"
+MODEL = "model.safetensors"
+RECORDS = ("history.csv", "validation.csv", "run.json")  # of a training, beside its model
+MAP, PREDICTION = "probability.npy", "prediction.json"
 
 
 def as_file(array: np.ndarray) -> bytes:

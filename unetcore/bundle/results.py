@@ -5,13 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from unetcore.bundle.archive import PLAN, writing
+from unetcore.bundle.archive import MAP, MODEL, PLAN, PREDICTION, RECORDS, writing
 from unetcore.bundle.plan import Plan, Training
 from unetcore.produce import Products
-
-MODEL = "model.safetensors"
-RECORDS = ("history.csv", "validation.csv", "run.json")  # of a training, without its model
-MAP, PREDICTION = "probability.npy", "prediction.json"
 
 
 class WorkFolder:

@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 
 from unetcore.augment import AugmentConfig
-from unetcore.bundle.archive import PLAN, Archive, PackedDataset, as_file
+from unetcore.bundle.archive import MAP, PLAN, PREDICTION, Archive, PackedDataset, as_file
 from unetcore.bundle.maps import ROUNDING, to_levels
 from unetcore.bundle.plan import Training
-from unetcore.bundle.results import MAP, PREDICTION, WorkFolder, pack_results
+from unetcore.bundle.results import WorkFolder, pack_results
 from unetcore.checkpoint import load_model
 from unetcore.data.files import write_atomically
 from unetcore.data.frames import split_frames

@@ -4,10 +4,9 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from unetcore.bundle.archive import Archive
+from unetcore.bundle.archive import MAP, MODEL, PREDICTION, RECORDS, Archive
 from unetcore.bundle.maps import from_levels
 from unetcore.bundle.plan import Plan, Training
-from unetcore.bundle.results import MAP, MODEL, PREDICTION, RECORDS
 from unetcore.data.files import write_atomically
 from unetcore.data.frames import split_frames
 from unetcore.data.io import write_stack

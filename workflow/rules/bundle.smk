@@ -34,7 +34,9 @@ rule bundle:
             "prediction": code_of("predict"),
             "seams": code_of("seams"),
         },
-        code=code_of("bundle"),
+        code=source_digest(
+            HERE / "../scripts/bundle.py", "unetcore.bundle.run", "unetcore.bundle.start"
+        ),
     script:
         "../scripts/bundle.py"
 
