@@ -240,6 +240,7 @@ def test_a_time_limit_stops_a_bundle_as_a_scheduler_does(tmp_path):
     ("arguments", "line"),
     [
         (["--experiments", "tinny"], "unknown experiment 'tinny': there are tiny"),
+        (["--hours", "0"], "0 hours: need more than 0"),
         (["--device", "gpu"], "a GPU is asked for and none is there"),
     ],
 )

@@ -1,6 +1,7 @@
 """Trainings and predictions of a bundle, where it was taken to: what ``python BUNDLE`` does."""
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -22,7 +23,7 @@ from unetcore.bundle.results import WorkFolder, pack_results
 from unetcore.checkpoint import load_model
 from unetcore.data.files import write_atomically
 from unetcore.data.frames import split_frames
-from unetcore.devices import DEVICES, choose_device
+from unetcore.devices import DEVICES, choose_device, repeatable
 from unetcore.errors import InputError, Interrupted
 from unetcore.fold_prediction import predict_frames, predict_seams
 from unetcore.fold_training import Held, train_fold
@@ -123,21 +124,20 @@ def run_bundle(
 
     Raises
     ------
-    InputError : a damaged bundle, an unknown experiment, no such device, a folder of another bundle
-        or in use, or at the end, that the loss of some trainings was no longer finite.
+    InputError : a damaged bundle, an unknown experiment, no such device, no time at all, a folder
+        of another bundle or in use, or at the end, that the loss of some trainings was no longer
+        finite.
     Interrupted : a signal came, or the time is over; the next call goes on.
     """
     archive = Archive(bundle)
     plan = archive.read_plan()
     trainings = plan.trainings(experiments)
-    choose_device(place.device)  # if there is no GPU, say so before any work
-    torch.set_num_threads(place.threads)
-    keep_freed_memory()
+    if hours is not None and hours <= 0:
+        raise InputError(f"{hours:g} hours: need more than 0")
+    _prepare(place)
     folder, failed = WorkFolder(work, plan), []
     with _held(folder), StopRequest() as stop, _time_limit(hours):
-        if place.device != "cpu":
-            reserve_gpus(place.processes)
-        _pack(out, folder, trainings, models)
+        _pack(out, folder, models)
         for number, training in enumerate(trainings, start=1):
             if folder.is_complete(training):
                 continue
@@ -148,10 +148,19 @@ def run_bundle(
                 logger.error("%s: %s", training, error)
                 failed.append(training)
             else:
-                _pack(out, folder, trainings, models)
+                _pack(out, folder, models)
     if failed:
         names = ", ".join(map(str, failed))
         raise InputError(f"{len(failed)} of {len(trainings)} trainings failed: {names}")
+
+
+def _prepare(place: Place) -> None:
+    """Do what is done once in a process; if there is no GPU, say so before any work."""
+    torch.set_num_threads(place.threads)
+    if place.device != "cpu":
+        reserve_gpus(place.processes)  # before CUDA is looked at
+    repeatable(choose_device(place.device))  # no job may depend on what ran before it
+    keep_freed_memory()
 
 
 @contextmanager
@@ -182,8 +191,9 @@ def _time_limit(hours: float | None) -> Iterator[None]:
         timer.cancel()
 
 
-def _pack(out, folder, trainings, models):
+def _pack(out, folder, models):
     """Write the file of all that is complete, and say how much that is."""
+    trainings = folder.plan.trainings()
     complete = [training for training in trainings if folder.is_complete(training)]
     pack_results(out, folder, complete, models=models)
     logger.info("%s: %d of %d trainings", out, len(complete), len(trainings))
@@ -194,6 +204,7 @@ def _complete(archive, folder, training, place, stop):
     if not folder.is_trained(training):
         _heed(stop, training)
         _train(archive, folder, training, place)
+        _free_memory()
     shutil.rmtree(folder.states(training), ignore_errors=True)  # the training is on record
     for method in folder.missing(training):
         _heed(stop, training)
@@ -201,6 +212,13 @@ def _complete(archive, folder, training, place, stop):
     if folder.lacks_seams(training):
         _heed(stop, training)
         _predict_seams(archive, folder, training, place)
+
+
+def _free_memory():
+    """Give back what a training held of a GPU: predictions plan their tiles by what is free."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _heed(stop: StopRequest, training: Training) -> None:
