@@ -341,6 +341,16 @@ def test_the_same_content_makes_the_same_bundle(ran, tmp_path):
     assert Plan.from_json(again.to_json(), "plan") == plan
 
 
+def test_the_script_puts_results_beside_the_folder_of_bundles_and_lists_the_maps(ran, tmp_path):
+    folder, plan, *_ = ran
+    wanted, placed = tmp_path / "small.json", tmp_path / "results/bundle/small.placed.txt"
+    wanted.write_text(plan.to_json())
+    unbundle.main(folder / "out.zip", wanted, placed)
+    maps = sorted((tmp_path / "results").glob("**/probability.tif"))
+    assert sorted(placed.read_text().split()) == list(map(str, maps))
+    assert (tmp_path / "results/runs" / SECOND.folder / "run.json").exists()
+
+
 SMALL = {
     "experiments": {
         "demo": {

@@ -58,7 +58,6 @@ rule unbundle:
     resources:
         mem_mb=2000,
     params:
-        folder="results",
         code=code_of("unbundle"),
     script:
         "../scripts/unbundle.py"

@@ -11,9 +11,9 @@ from unetcore.script import run
 logger = logging.getLogger(__name__)
 
 
-def main(results: Path, plan: Path, placed: Path, *, folder: str) -> None:
+def main(results: Path, plan: Path, placed: Path) -> None:
     wanted = Plan.from_json(plan.read_bytes(), str(plan))
-    unpacked = unpack_results(results, wanted, Path(folder))
+    unpacked = unpack_results(results, wanted, placed.parents[1])
     write_atomically(placed, "".join(f"{path}\n" for path in unpacked.placed).encode())
     for training in unpacked.missing:
         logger.warning("%s: not in %s: it would be trained here", training, results)
