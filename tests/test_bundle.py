@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import unbundle
 import yaml
 from test_bare_node import BARE
 from test_workflow import OFFLINE, copy_workflow, snakemake
