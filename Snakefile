@@ -23,6 +23,7 @@ include: "workflow/rules/paper.smk"
 include: "workflow/rules/paper_figures.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/study.smk"
+include: "workflow/rules/bundle.smk"
 include: "workflow/rules/targets.smk"
 
 

@@ -14,11 +14,12 @@ from training_cases import AUGMENTATION, NETWORK, PAPER, changed, random_arrays,
 
 from unetcore import produce
 from unetcore.checkpoint import load_model
+from unetcore.data.dataset import Dataset
 from unetcore.data.frames import Frame, write_frames
 from unetcore.data.intensity import normalise
 from unetcore.data.io import read_images, to_unit_range, write_stack
 from unetcore.errors import InputError, Interrupted
-from unetcore.fold_training import Dataset, Held, train_fold
+from unetcore.fold_training import Held, train_fold
 from unetcore.produce import Products, Settings
 from unetcore.train import TrainingData, _Training, train
 

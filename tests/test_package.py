@@ -31,7 +31,7 @@ ROOMS = (
     {"data"},
     {"baseline", "instances", "evaluate", "history", "operations", "settings"},
     {"tile_cost"},
-    {"model", "loss", "optimisation", "states"},
+    {"model", "loss", "optimisation", "states", "tensor_file"},
     {"fully_convolutional", "sliding_window"},
     {"families"},
     {"architecture", "checkpoint"},
@@ -44,7 +44,8 @@ ROOMS = (
     {"export"},
     {"provenance", "script"},
     {"produce", "tile_timing"},
-    {"fold_training", "recipes", "runs", "terminal"},
+    {"fold_prediction", "fold_training", "recipes", "runs", "terminal"},
+    {"bundle"},
     {"cli_errors", "cli_options"},
     {"cli"},
 )

@@ -135,7 +135,7 @@ HOW_TO_READ = (
 
 
 def read_quantities(path: Path) -> Measurement:
-    """Read metrics.json with the times of its prediction, or seams.json.
+    """Read metrics.json with the times of its prediction, or seam.json.
 
     Raises
     ------

@@ -1,17 +1,17 @@
-"""Training on the frames outside a fold: from the files of a dataset to those of a model."""
+"""Training on the frames outside a fold: from a dataset to the files of a model."""
 
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from unetcore.board import Board
-from unetcore.data.frames import Frame, read_frames, split_frames
+from unetcore.data.frames import Frame, split_frames
 from unetcore.data.intensity import normalise
-from unetcore.data.io import read_images, read_labels, to_unit_range
 from unetcore.devices import choose_device
 from unetcore.distributed import own_processes
 from unetcore.history import progress_line
@@ -23,21 +23,20 @@ from unetcore.validation import Validation
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """Files of a dataset in its canonical form, see ARCHITECTURE.md.
+class Source(Protocol):
+    """Where a dataset comes from: its files (`unetcore.data.dataset`), or a bundle."""
 
-    Attributes
-    ----------
-    images, labels, frames : images.tif, labels.tif, frames.csv.
-    classes, weights : what a network is taught, of the same pages.
-    """
+    def read_frames(self) -> list[Frame]:
+        """All frames, in the order of their pages."""
 
-    images: Path
-    labels: Path
-    frames: Path
-    classes: Path
-    weights: Path
+    def read_grey(self, pages: Sequence[int]) -> np.ndarray:
+        """Images of some pages, (N, H, W) float32 in [0, 1]."""
+
+    def read_targets(self, pages: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Classes, integers, and loss weights, float32, of some pages, (N, H, W) each."""
+
+    def read_labels(self, pages: Sequence[int]) -> np.ndarray:
+        """Reference of the metrics of some pages; read only where a training is watched."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Held:
 
 
 def train_fold(
-    dataset: Dataset,
+    dataset: Source,
     settings: Settings,
     products: Products,
     *,
@@ -87,7 +86,7 @@ def train_fold(
     choose_device(settings.device, own.local_rank)  # if there is no GPU, say so before any work
     keep_freed_memory()
     training = settings.training
-    chosen, tested = split_frames(read_frames(dataset.frames), split, fold)
+    chosen, tested = split_frames(dataset.read_frames(), split, fold)
     data = TrainingData(*_read(dataset, chosen, training.normalisation))
     watched = [frame for frame in tested if frame.labelled]
     facts = {"training_frames": [frame.id for frame in chosen]}
@@ -119,22 +118,17 @@ def train_fold(
         )
 
 
-def _read(dataset: Dataset, frames: Sequence[Frame], normalisation: str) -> tuple[np.ndarray, ...]:
+def _read(dataset: Source, frames: Sequence[Frame], normalisation: str) -> tuple[np.ndarray, ...]:
     """Normalised images, classes and weights of some frames."""
-    index = [frame.index for frame in frames]
-    grey = to_unit_range(read_images(dataset.images)[index], dataset.images)
-    return (
-        normalise(grey, normalisation),
-        read_labels(dataset.classes)[index],
-        read_images(dataset.weights)[index],
-    )
+    pages = [frame.index for frame in frames]
+    return normalise(dataset.read_grey(pages), normalisation), *dataset.read_targets(pages)
 
 
 def _validation(dataset, frames, training, held, path, board):
     images, classes, weights = _read(dataset, frames, training.normalisation)
     return Validation(
         images,
-        read_labels(dataset.labels)[[frame.index for frame in frames]],
+        dataset.read_labels([frame.index for frame in frames]),
         classes,
         weights,
         metrics=held.metrics,

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from unetcore import geometry
 from unetcore.devices import autocast, choose_device, resolve_precision
 from unetcore.errors import InputError
 from unetcore.model import UNet
 from unetcore.normalised import says_nothing, with_fixed_statistics
+from unetcore.resampling.affine import resample_affine
 from unetcore.tiling import (
     MEMORY,
     NaivePlan,
@@ -348,11 +348,4 @@ def _turned(array, matrix, shape):
     """Resample each channel on a grid of `shape`, turned about the centres; mirrored context."""
     centre_in = (np.array(array.shape[1:]) - 1) / 2
     offset = centre_in - matrix @ ((np.array(shape) - 1) / 2)
-    return np.stack(
-        [
-            ndimage.affine_transform(
-                channel, matrix, offset, output_shape=shape, order=3, mode="mirror"
-            )
-            for channel in array
-        ]
-    )
+    return resample_affine(array, matrix, offset, shape)

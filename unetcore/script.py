@@ -4,7 +4,8 @@ import inspect
 import logging
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import is_dataclass
 from pathlib import Path
 
@@ -22,11 +23,7 @@ def run(main: Callable, smk=None, argv: list[str] | None = None, *, keep_log: bo
     annotates the parameter. ``threads``, ``wildcards`` and the param ``code`` (the source digest,
     there to make Snakemake rerun the rule) are passed on only if ``main`` asks for them.
 
-    Everything logged goes to stderr and to the rule's log. An `InputError`, a number that is not
-    finite or a full disk ends with one line and exit code 2. `Interrupted` ends with one line and
-    128 + the number of the signal (143 for SIGTERM): a failure, so that Snakemake removes what is
-    half done and `--retries`, or the next call, continues. Any other exception is a bug and shows
-    its traceback.
+    Everything logged goes to stderr and to the rule's log; how errors end is in `one_line_errors`.
 
     Parameters
     ----------
@@ -35,13 +32,26 @@ def run(main: Callable, smk=None, argv: list[str] | None = None, *, keep_log: bo
     argv : command line arguments; None takes those of the process.
     keep_log : whether the rule's log goes on after what an earlier attempt has left in it.
     """
-    _configure_logging(Path(smk.log[0]) if smk is not None and smk.log else None, keep_log)
-    try:
+    configure_logging(Path(smk.log[0]) if smk is not None and smk.log else None, keep_log)
+    with one_line_errors():
         if smk is None:
             import tyro
 
             return tyro.cli(main, args=argv)
         return main(**_arguments(main, smk))
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the process with one line where a user can act on what went wrong.
+
+    An `InputError`, a number that is not finite or a full disk ends with one line and exit code 2.
+    `Interrupted` ends with one line and 128 + the number of the signal (143 for SIGTERM): a
+    failure, so that Snakemake removes what is half done and `--retries`, or the next call,
+    continues. Any other exception is a bug and shows its traceback.
+    """
+    try:
+        yield
     except (
         InputError,
         FloatingPointError,
@@ -66,7 +76,8 @@ def _stop_at_bug():
     sys.exit(1)
 
 
-def _configure_logging(log_path, keep_log):
+def configure_logging(log_path: Path | None = None, keep_log: bool = False) -> None:
+    """Let everything logged go to stderr, and to a file, which may go on after what it holds."""
     handlers = [logging.StreamHandler()]
     if log_path is not None:
         handlers.append(logging.FileHandler(log_path, mode="a" if keep_log else "w"))

@@ -46,6 +46,7 @@ wildcard_constraints:
     table="|".join(config["tables"]),
     study="|".join(config["studies"]),
     set="|".join(config["paper_figures"]),
+    bundle="|".join([*config["tables"], *config["studies"]]),
 
 
 def code_of(script):
@@ -154,11 +155,6 @@ def first_prediction(wildcards):
     return f"{folder}/{network_of(wildcards.experiment)}{suffix}/prediction.json"
 
 
-def first_seams(wildcards):
-    """Input function: maps of the first network of an experiment, whole and in tiles."""
-    return f"{run_folders(wildcards.experiment, 'seams')[0]}/probability.tif"
-
-
 def dataset_of(wildcards):
     """Catalogue entry of the rule's experiment."""
     return DATASETS[EXPERIMENTS[wildcards.experiment]["dataset"]]
@@ -261,7 +257,7 @@ def claim_metrics(wildcards):
     found = []
     for claim in config["claims"]["comparisons"]:
         if claim["metric"] == "seam":
-            found += [f"{f}/seams.json" for f in run_folders(claim["experiment"], "seams")]
+            found += [f"{f}/seam.json" for f in run_folders(claim["experiment"], "seams")]
             continue
         for side in claim_sides(claim):
             found += method_metrics(claim[f"{side}experiment"], claim[f"{side}method"])
@@ -449,3 +445,37 @@ def tile_study_variants(wildcards):
     study = config["tiles_or_batches"]["study"]
     trainings = {e: EXPERIMENTS[e]["training"] for e in (study_experiments(study) if study else [])}
     return {e: f"{t['output_tile']} px × {t['batch']}" for e, t in trainings.items()}
+
+
+def bundle_experiments(wildcards):
+    """Names of the experiments of a table, or of the variants of a study."""
+    name = wildcards.bundle
+    return config["tables"][name] if name in config["tables"] else study_experiments(name)
+
+
+def bundle_files(pattern):
+    """Input function: a file of each experiment of a bundle."""
+    return lambda wildcards: [
+        pattern.format(experiment=name, dataset=EXPERIMENTS[name]["dataset"])
+        for name in bundle_experiments(wildcards)
+    ]
+
+
+def bundled_experiments(wildcards):
+    """Param function: settings, folds, seeds and methods of the experiments of a bundle."""
+    return {name: bundled_settings(name) for name in bundle_experiments(wildcards)}
+
+
+def bundled_settings(name):
+    """Settings of an experiment as a bundle wants them, see `unetcore.bundle.plan`."""
+    settings = EXPERIMENTS[name]
+    as_they_are = ("dataset", "split", "seeds", "network", "augmentation", "prediction")
+    training, network = settings["training"], network_of(name)
+    is_study = name not in config["experiments"]
+    return {key: settings[key] for key in as_they_are} | {
+        "folds": settings["folds"] if is_study else folds(name),
+        "training": {key: value for key, value in training.items() if key not in OF_THE_WATCH},
+        "watch": {key: training[key] for key in OF_THE_WATCH},
+        "seams": not is_study,  # the figures of studies show none
+        "methods": {network + ("" if a == "none" else f"+{a}"): a for a in settings["averaging"]},
+    }

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from unetcore.augment import AugmentConfig
-from unetcore.fold_training import Dataset, Held, train_fold
+from unetcore.data.dataset import Dataset
+from unetcore.fold_training import Held, train_fold
 from unetcore.gpus import reserve_gpus
 from unetcore.launch import launch
 from unetcore.produce import Products, Settings

@@ -1,0 +1,135 @@
+"""Results of a bundle, put where the workflow would have made them."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from unetcore.bundle.archive import MAP, MODEL, PREDICTION, RECORDS, SEAM, Archive
+from unetcore.bundle.maps import from_levels
+from unetcore.bundle.plan import Plan, Training
+from unetcore.data.files import write_atomically
+from unetcore.data.frames import split_frames
+from unetcore.data.io import write_stack
+from unetcore.differences import differences
+from unetcore.errors import InputError
+
+PROBABILITY = "probability.tif"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """What came of taking results back.
+
+    Attributes
+    ----------
+    placed : files of maps that are in place now.
+    missing : trainings of the plan that the results do not hold.
+    """
+
+    placed: list[Path]
+    missing: list[Training]
+
+
+def unpack_results(path: Path, plan: Plan, folder: Path) -> Unpacked:
+    """Put the results of a bundle where the workflow would have made them.
+
+    Nothing is written before all of the results are known to belong here. What is there already
+    from an earlier call stays as it is.
+
+    Parameters
+    ----------
+    path : file that ``python BUNDLE --out`` wrote.
+    plan : what the configuration asks for now.
+    folder : of the workflow's results.
+
+    Raises
+    ------
+    InputError : a damaged file; results of other settings, data or code than the plan's, or that it
+        does not ask for; a training that is there already, and is another.
+    """
+    results = Archive(path)
+    made, names = results.read_plan(), results.names()
+    found = [t for t in made.trainings() if f"runs/{t.folder}/{RECORDS[-1]}" in names]
+    for training in found:
+        _check_belongs(results, made, training, plan)
+        _check_place(results, training, folder)
+    placed = []
+    for training in found:
+        _place_run(results, training, folder, names)
+        for method in plan.experiments[training.experiment]["methods"]:
+            placed.append(_place_prediction(results, training, method, plan, folder))
+        if plan.measures_seam(training):
+            placed.append(_place_seam(results, training, folder))
+        if plan.shows_seams(training):
+            placed.append(_place_seams(results, training, folder))
+        logger.info("%s: in place", training)
+    return Unpacked(placed, [t for t in plan.trainings() if t not in found])
+
+
+def _check_belongs(results, made, training, plan):
+    """Refuse a training that was made otherwise than the plan asks for, or that it does not."""
+    where = f"{results.path}: {training}"
+    if training not in plan.trainings():
+        raise InputError(f"{where}: the configuration asks for no such training of {plan.name}")
+    name = training.experiment
+    if found := differences(made.decisive(name), plan.decisive(name)):
+        raise InputError(f"{where}: made otherwise than the configuration says ({found})")
+    there, now = made.experiments[name]["methods"], plan.experiments[name]["methods"]
+    if lacking := [method for method in now if there.get(method) != now[method]]:
+        raise InputError(f"{where}: holds no prediction {lacking[0]}")
+    record = results.read_record(f"runs/{training.folder}/run.json")
+    recorded = {key: record.get(key) for key in ("code", "seed")}
+    if found := differences(recorded, {"code": plan.codes["training"], "seed": training.seed}):
+        raise InputError(f"{where}: its run.json is of another training ({found})")
+
+
+def _check_place(results, training, folder):
+    """Refuse to replace another training."""
+    path = folder / "runs" / training.folder / "run.json"
+    if path.exists() and path.read_bytes() != results.read(f"runs/{training.folder}/run.json"):
+        raise InputError(
+            f"{path}: another training is there: remove its folder to take that of {results.path}"
+        )
+
+
+def _place_run(results, training, folder, names):
+    """Write the files of a training, run.json last; the model if it came along."""
+    for name in (MODEL, *RECORDS):
+        inside, target = f"runs/{training.folder}/{name}", folder / "runs" / training.folder / name
+        if inside in names and not target.exists():
+            write_atomically(target, results.read(inside))
+
+
+def _place_prediction(results, training, method, plan, folder):
+    """Write the maps of a prediction in the canonical form, and what is on record of it."""
+    inside = f"predictions/{training.folder}/{method}"
+    target = folder / inside
+    if (target / PREDICTION).exists():
+        return target / PROBABILITY
+    maps = from_levels(results.read_array(f"{inside}/{MAP}"))
+    split = plan.experiments[training.experiment]["split"]
+    _, tested = split_frames(plan.frames(training.experiment), split, training.fold)
+    if len(maps) != len(tested):
+        raise InputError(f"{results.path}: {inside}: {len(maps)} maps of {len(tested)} frames")
+    write_stack(target / PROBABILITY, maps)
+    write_atomically(target / PREDICTION, results.read(f"{inside}/{PREDICTION}"))
+    return target / PROBABILITY
+
+
+def _place_seam(results, training, folder):
+    """Write what is on record of the frame that shows seams."""
+    inside = f"seams/{training.folder}/{SEAM}"
+    if not (folder / inside).exists():
+        write_atomically(folder / inside, results.read(inside))
+    return folder / inside
+
+
+def _place_seams(results, training, folder):
+    """Write the maps of the frame that shows seams."""
+    inside = f"seams/{training.experiment}"
+    path = folder / inside / PROBABILITY
+    if not path.exists():
+        write_stack(path, results.read_array(f"{inside}/{MAP}"))
+    return path

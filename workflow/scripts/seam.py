@@ -1,0 +1,41 @@
+"""How far tiles are from the whole, at the right distance and at the wrong one."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from unetcore.checkpoint import load_model
+from unetcore.data.io import read_images, to_unit_range
+from unetcore.fold_prediction import predict_seams, seam_record
+from unetcore.gpus import reserve_gpus
+from unetcore.memory import keep_freed_memory
+from unetcore.script import run
+
+
+def main(
+    images: Path,
+    model: Path,
+    training: Path,
+    seam: Path,
+    *,
+    experiment: str,
+    dataset: str,
+    fold: str,
+    method: str,
+    tile: int,
+    device: str,
+    threads: int = 1,
+) -> None:
+    torch.set_num_threads(threads)
+    if device != "cpu":
+        reserve_gpus(1)
+    keep_freed_memory()
+    grey = to_unit_range(read_images(images)[:1], images)
+    _, differences = predict_seams(grey, load_model(model), tile=tile, device=device)
+    names = {"experiment": experiment, "dataset": dataset, "fold": fold, "method": method}
+    seam.write_text(seam_record(names, differences, json.loads(training.read_text())))
+
+
+if __name__ == "__main__":
+    run(main, globals().get("snakemake"))
