@@ -106,6 +106,36 @@ def ran(tmp_path_factory):
     return folder, plan, dataset, output
 
 
+@pytest.mark.parametrize(
+    ("family", "network", "training", "augmentation"),
+    [
+        ("fcn", {}, {}, {}),
+        ("sliding-window", {"depth": 4, "dropout": 0.0}, {"output_tile": 1}, {"balanced": True}),
+    ],
+)
+def test_the_networks_compared_with_run_on_a_bare_machine(
+    tmp_path, family, network, training, augmentation
+):
+    changes = {
+        "network": EXPERIMENT["network"] | {"family": family} | network,
+        "training": EXPERIMENT["training"] | {"steps": 2} | training,
+        "augmentation": EXPERIMENT["augmentation"] | augmentation,
+        "seams": family == "fcn",  # single windows have none
+        "methods": {family: "none"},
+        "folds": ["0"],
+    }
+    bundle, plan, _ = pack(tmp_path, changes)
+    code, output = output_of(run(bundle))
+    assert code == 0, output
+    unpacked = unpack_results(tmp_path / "out.zip", plan, tmp_path / "home")
+    assert unpacked.missing == []
+    there = tmp_path / "home/predictions" / FIRST.folder / family
+    record = json.loads((there / "prediction.json").read_text())
+    assert ("one_by_one" in record) == (family == "sliding-window")
+    assert record["plan"]["cost"] is None  # which is counted for the U-Net
+    assert read_probability(there / "probability.tif").shape == (2, 40, 48)
+
+
 def by_the_rules(folder, dataset):
     """What the scripts of the workflow make of the first training: maps by method, and run.json."""
     names = ("model.safetensors", "history.csv", "validation.csv", "run.json")

@@ -7,6 +7,7 @@ import pytest
 
 from unetcore.claims import (
     COLUMNS,
+    DIFFERENCE,
     NOT_SUPPORTED,
     ONE_BY_ONE,
     SEAM,
@@ -60,7 +61,7 @@ def pairs(values, metric="seg"):
 def verdict(**changed):
     given = {"claim": "c", "experiment": "em: SEG", "effect": 0.25, "low": 0.125, "high": 0.5}
     given |= {"n": 3, "verdict": SUPPORTED, "provenance": "p", "source": "Sec. 4"}
-    given |= {"cost": "no training"}
+    given |= {"cost": "no training", "evidence": "3 seeds"}
     return Verdict(**(given | changed))
 
 
@@ -192,6 +193,42 @@ def test_claim_without_a_pair_is_refused(runs):
         judge(claim(), runs, 0.95)
 
 
+def test_seeds_are_averaged_over_folds_and_the_interval_is_over_seeds():
+    """Folds gain 0.0 and 0.2 with one seed, 0.2 and 0.4 with the other: 0.1 and 0.3 by seed."""
+    gains = {("0", 0): 0.0, ("1", 0): 0.2, ("0", 1): 0.2, ("1", 1): 0.4}
+    runs = [
+        measured(0.5 + gain * on, fold=fold, seed=seed, method=method)
+        for (fold, seed), gain in gains.items()
+        for method, on in (("u-net+rot7", 1), ("u-net", 0))
+    ]
+    result = judge(claim(), runs, 0.5)
+    assert result.gains == pytest.approx((0.1, 0.3))
+    # At half confidence the interval of two numbers ends at them.
+    assert (result.effect, result.low, result.high) == pytest.approx((0.2, 0.1, 0.3))
+    assert (result.n, result.evidence) == (2, "2 seeds, 2 folds")
+    one = judge(claim(), [m for m in runs if m.seed == 0], 0.5)
+    assert (one.gains, one.evidence) == (pytest.approx((0.0, 0.2)), "1 seed, 2 folds")
+
+
+def test_times_of_different_machines_are_not_compared():
+    sides = {"method": "u-net", "against_method": "u-net+rot7", "metric": SECONDS}
+    runs = [
+        replace(measured(1.0, method=method, metric=SECONDS), provenance={"prediction_hardware": m})
+        for method, m in (("u-net", "a GPU"), ("u-net+rot7", "two cores"))
+    ]
+    with pytest.raises(InputError, match="times of different machines, a GPU and two cores"):
+        judge(claim(ratio=True, **sides), runs, 0.95)
+    same = [replace(m, provenance={"prediction_hardware": "two cores"}) for m in runs]
+    assert judge(claim(ratio=True, **sides), same, 0.95).effect == 1
+
+
+def test_what_was_trained_stands_in_the_comparison():
+    runs = [replace(m, provenance={"width": 8, "steps": 600}) for m in pairs([(0.6, 0.5)])]
+    assert judge(claim(), runs, 0.95).experiment == (
+        "em: SEG of u-net+rot7 against u-net (width 8, 600 steps)"
+    )
+
+
 def test_ratio_of_times_by_hand():
     """8 / 2 and 16 / 1 s: 4 and 16 times as fast, geometrically 8 times, interval by logarithms."""
     sides = {"experiment": "em", "method": "u-net", "against_experiment": "em-window"}
@@ -222,7 +259,8 @@ def test_ratio_of_times_by_hand():
         ([0.4, 0.5, 0.6], SUPPORTED),
         ([1.4, 1.5, 1.6], NOT_SUPPORTED),
         ([0.9, 1.1], UNDECIDED),
-        ([0.5], UNDECIDED),
+        ([0.5], SUPPORTED),
+        ([0.0] * 9 + [1.0001], UNDECIDED),  # the mean keeps the limit, one measurement does not
         ([0.0, 0.0], SUPPORTED),
     ],
 )
@@ -312,12 +350,16 @@ def test_times_and_seams_are_read_beside_metrics(tmp_path):
         "seed": 3, "measured_on": "slices", "metrics": {"rand_error": {"value": 0.5}},
         "provenance": {
             "seconds_per_frame": 2.5, "pixels_per_frame": 1000,
-            "one_by_one": {"seconds_per_window": 0.25, "windows": 9},
+            "one_by_one": {
+                "seconds_per_window": 0.25, "windows": 9, "largest_difference": 1e-7
+            },
         },
     }  # fmt: skip
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps(record))
-    assert read_quantities(path).values == {"rand_error": 0.5, SECONDS: 2.5, ONE_BY_ONE: 250.0}
+    assert read_quantities(path).values == {
+        "rand_error": 0.5, SECONDS: 2.5, ONE_BY_ONE: 250.0, DIFFERENCE: 1e-7
+    }  # fmt: skip
     seam = {key: record[key] for key in ("experiment", "dataset", "fold", "method", "seed")}
     path.write_text(json.dumps(seam | {"seam": 0.0, "provenance": {"width": 16}}))
     read = read_quantities(path)
@@ -343,10 +385,11 @@ def test_readable_table_says_interval_verdict_and_sources():
     table = [line.strip("| ").split("|") for line in lines if line.startswith("|")]
     cells = [[cell.strip() for cell in line] for line in table]
     assert cells[0] == [
-        "claim", "where", "tested by", "effect", "90% interval", "n", "verdict", "cost"
+        "claim", "where", "tested by", "effect", "90% interval", "over", "verdict", "cost"
     ]  # fmt: skip
     assert cells[2] == [
-        "c", "Sec. 4", "em: SEG", "+0.25", "+0.125 to +0.5", "3", "**supported**", "no training"
+        "c", "Sec. 4", "em: SEG", "+0.25", "+0.125 to +0.5", "3 seeds", "**supported**",
+        "no training",
     ]  # fmt: skip
     assert cells[3][3:5] == ["-0.25", ""]
     assert cells[4][3:5] == ["40 times", "10 to 160 times"]

@@ -175,8 +175,9 @@ def test_settings_that_a_family_has_not_are_refused():
     for family, change, message in (
         ("fcn", {"expansive_width": 1}, "expansive_width 1: a network of family fcn has none"),
         ("fcn", {"variant": "release"}, "variant 'release': a network of family fcn has none"),
-        ("sliding-window", {"normalised": True}, "normalised True: a network of family"),
-        ("sliding-window", {"skip_connections": False}, "skip_connections False: a network"),
+        ("sliding-window", {"depth": 3}, "depth 3: a network of family sliding-window has none"),
+        ("sliding-window", {"depth": 4, "normalised": True}, "normalised True: a network of"),
+        ("sliding-window", {"depth": 4, "skip_connections": False}, "skip_connections False: a"),
         ("v-net", {}, "family 'v-net': need one of u-net, fcn, sliding-window"),
     ):
         with pytest.raises(InputError, match=message):
@@ -254,15 +255,15 @@ def test_balanced_draws_differ_from_others_in_the_place_alone():
         dataclasses.replace(AUGMENTATION, balanced=True, shift=False)
 
 
-@pytest.mark.parametrize(("family", "tile"), [("fcn", 20), ("sliding-window", 1)])
-def test_a_baseline_learns_what_is_easy(family, tile):
+@pytest.mark.parametrize(("family", "depth", "tile"), [("fcn", 2, 20), ("sliding-window", 4, 1)])
+def test_a_baseline_learns_what_is_easy(family, depth, tile):
     """Bright pixels are cells: the loss falls far below that of a network that knows nothing."""
     rng = np.random.default_rng(1)
     classes = np.kron(rng.integers(2, size=(2, 4, 4)), np.ones((24, 24), int))
     data = TrainingData(
         classes.astype(np.float32) * 2 - 1, classes, np.ones(classes.shape, np.float32)
     )
-    network = dataclasses.replace(NETWORK, family=family, width=6, depth=2, dropout=0.0)
+    network = dataclasses.replace(NETWORK, family=family, width=6, depth=depth, dropout=0.0)
     training = dataclasses.replace(
         PAPER, steps=100, batch=8, output_tile=tile, optimiser="adamw", momentum=0.9,
         learning_rate=0.003, schedule="constant", log_every=10,

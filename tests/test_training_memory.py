@@ -151,7 +151,7 @@ def measured_live_memory(step, path):
         TrainingStep(network(expansive_width=2), 100),
         TrainingStep(network(expansive_width=5, variant="release"), 100),
         TrainingStep(network(skip_connections=False, expansive_width=2), 100, tiles=2),
-        TrainingStep(network(family="sliding-window", width=12, dropout=0.0), 1, tiles=16),
+        TrainingStep(network(family="sliding-window", width=12, depth=4, dropout=0.0), 1, tiles=16),
     ],
     ids=[
         "sgd", "no drop-out", "batch", "adamw", "bfloat16", "release", "channels", "weights",

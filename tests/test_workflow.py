@@ -38,6 +38,13 @@ STUDY = {
 }
 
 
+def claimed(changes):
+    """Overlay with one claim about the demo."""
+    claim = {"claim": "It helps", "source": "Sec. 4", "experiment": "demo", "method": "u-net+d4"}
+    claim |= {"against_experiment": "demo", "against_method": "u-net"}
+    return {"claims": {"comparisons": [claim | changes]}}
+
+
 def snakemake(folder, *arguments, **environment):
     """Run snakemake in a folder; standard output and error come back as one text."""
     return subprocess.run(
@@ -91,6 +98,15 @@ def test_dry_run_of_every_target(workflow, target):
     result = snakemake(workflow, "-n", target)
     assert result.returncode == 0, result.stdout[-3000:]
     assert "Nothing to be done" not in result.stdout
+
+
+def test_paper_of_phantoms_in_a_folder_of_its_own_as_the_readme_says(workflow):
+    line = "--configfile config.yaml config/phantom.yaml --directory phantom-paper"
+    assert f"snakemake paper --cores 2 {line}" in (ROOT / "README.md").read_text("utf-8")
+    result = snakemake(workflow, "-n", "paper", *line.split())
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert "phantom-cells" in result.stdout
+    assert "isbi2012" not in result.stdout
 
 
 def test_dry_run_by_the_catalog_entry_point(workflow):
@@ -275,6 +291,18 @@ def test_figures_of_the_paper_are_published_of_phantoms_alone(workflow):
             {"paper_figures": {"paper": {"cells": ["em"]}}},
             "paper_figures.paper: 'em' is of isbi2012, whose labels are not of cells",
         ),
+        (
+            claimed({"metric": "seg"}),
+            "claim 'It helps': 'demo' does not measure seg of u-net+d4",
+        ),
+        (
+            claimed({"metric": "rand_error", "against_metric": "seconds_per_frame_one_by_one"}),
+            "claim 'It helps': 'demo' does not measure seconds_per_frame_one_by_one of u-net",
+        ),
+        (
+            claimed({"metric": "seam"}),
+            "claim 'It helps': 'demo' does not measure seam of u-net+d4",
+        ),
         ({"publish": ["demos"]}, "publish: unknown table or study 'demos', did you mean 'demo'?"),
     ],
 )
@@ -306,7 +334,6 @@ def driver(folder, lines, code=0):
 def test_too_few_gpus_are_one_line_before_any_job(
     workflow, tmp_path, n_processes, lines, code, visible, found
 ):
-    even = {name: {"training": {"batch": 4}} for name in ("196x3", "132x5", "36x15")}
     overlay = tmp_path / "gpu.yaml"
     overlay.write_text(
         yaml.safe_dump(
@@ -315,7 +342,6 @@ def test_too_few_gpus_are_one_line_before_any_job(
                 "processes": n_processes,
                 "defaults": {"training": {"batch": 2}},
                 "experiments": {"em-fast": {"training": {"batch": 2}}},
-                "studies": {"em-tiles": {"variants": even}},
             }
         )
     )

@@ -1,8 +1,9 @@
 """The paper's claims put to the test: comparisons whose verdict rule is fixed before the runs.
 
 A claim says that one method is better than another by some quantity, or better than a limit. It is
-measured on the same folds with the same seeds on both sides; the effect is the mean of the paired
-differences, or the geometric mean of the paired ratios.
+measured on the same folds with the same seeds on both sides. Every pair gives a gain, a difference
+or a ratio. Trainings that differ in the seed alone are independent given the images, so the gains
+of a seed are averaged over its folds, and the interval is over seeds; of one seed, over folds.
 """
 
 import csv
@@ -22,11 +23,13 @@ from unetcore.tables import (
     PROVENANCE_HEADING,
     Measure,
     Measurement,
+    describe_network,
     describe_provenance,
     html_list_page,
     markdown_table,
     read_measurement,
 )
+from unetcore.tables.grouping import distinct, grouped
 from unetcore.tables.records import read_record
 
 SUPPORTED = "supported"
@@ -35,10 +38,12 @@ UNDECIDED = "not decided by this evidence"
 
 SECONDS = "seconds_per_frame"
 ONE_BY_ONE = "seconds_per_frame_one_by_one"
+DIFFERENCE = "window_difference"
 SEAM = "seam"
 QUANTITIES = MEASURES | {
     SECONDS: Measure("seconds per frame", 3, "↓"),
     ONE_BY_ONE: Measure("seconds per frame, window by window", 0, "↓"),
+    DIFFERENCE: Measure("largest difference between single windows and all at once", 9, "↓"),
     SEAM: Measure("largest difference between tiled and whole", 9, "↓"),
 }
 
@@ -96,14 +101,17 @@ class Verdict:
     claim : the sentence.
     experiment : the comparison that tested it.
     effect : mean improvement, above 0 where the claim holds; for a ratio above 1.
-    low, high : confidence interval of the effect, None for a single pair.
-    n : number of pairs (folds and seeds), or of measurements against a limit.
+    low, high : confidence interval of the effect, None for a single pair; of a limit the least and
+        the largest gain.
+    n : number of seeds, or of folds where there is one seed, that the interval is over; of a limit
+        the number of measurements.
     verdict : "supported" if the whole interval is above 0 (1), "not supported" if it is below, else
         "not decided by this evidence".
     provenance : where the numbers come from, and what they cost.
     source, cost : for readers: where the claim stands, and what the trainings took.
     ratio : whether the effect is a quotient.
-    gains : paired differences or ratios, one per fold and seed.
+    evidence : what was averaged, as "3 seeds, 5 folds".
+    gains : differences or ratios, one per seed, or per fold where there is one seed.
     """
 
     claim: str
@@ -117,20 +125,23 @@ class Verdict:
     source: str = ""
     cost: str = ""
     ratio: bool = False
+    evidence: str = ""
     gains: tuple[float, ...] = ()
 
 
 TITLE = "Claims of the paper and of its readers"
 COLUMNS = tuple(field.name for field in fields(Verdict))[:8]
-HEADER = ("claim", "where", "tested by", "effect", "{:.0%} interval", "n", "verdict", "cost")
+HEADER = ("claim", "where", "tested by", "effect", "{:.0%} interval", "over", "verdict", "cost")
 HOW_TO_READ = (
     "The effect is the mean gain over pairs of the same fold and seed, positive where the claim "
-    "holds; of times it is a quotient (how many times faster), above 1 where the claim holds. A "
-    "claim is supported if the whole interval is above 0 (1), not supported if it is below: so it "
-    "was fixed in the configuration before the runs. Not decided means that this evidence is too "
-    "weak, not that nothing is there. The trainings of a cross-validation share images, so "
-    "intervals over folds are too narrow: a bound close to 0 is weak evidence. With many claims at "
-    "this confidence, one or another is decided by chance."
+    "holds; two times are compared by their quotient, above 1 where it holds. The interval is over "
+    "seeds, each averaged over its folds: it says whether the effect is one of chance in training, "
+    "on these images, and nothing about others. (Of a single seed it is over folds, which share "
+    "training images.) A claim is supported if the whole interval is above 0 (1), not supported if "
+    "it is below: so it was fixed in the configuration before the runs. Where there is a limit, "
+    "every measurement has to keep it, and the range of them is shown. Not decided means "
+    "that this evidence is too weak, not that nothing is there. Several claims share trainings, "
+    "whose luck they share too; and with so many, one or another is decided by chance."
 )
 
 
@@ -163,17 +174,16 @@ def judge(claim: Claim, measurements: Sequence[Measurement], confidence: float) 
     ----------
     claim : what to compare.
     measurements : of both sides, and of others, which are passed over.
-    confidence : of the interval, in (0, 1), by Student's t over the pairs; of the logarithms where
-        the effect is a ratio.
+    confidence : of the interval, in (0, 1), by Student's t over seeds, or over folds where there is
+        one seed; of the logarithms where the effect is a ratio.
 
     Returns
     -------
-    Verdict. Folds of a cross-validation share training images, so the pairs are not independent
-    and the interval is narrower than it should be.
+    Verdict
 
     Raises
     ------
-    InputError : no fold and seed was measured on both sides.
+    InputError : no fold and seed was measured on both sides; or times of different machines.
     """
     better = _values(measurements, claim.experiment, claim.method, claim.metric)
     if claim.limit is not None:
@@ -187,13 +197,19 @@ def judge(claim: Claim, measurements: Sequence[Measurement], confidence: float) 
         other = [partners[pair][1] for pair in pairs]
     if not pairs:
         raise InputError(f"claim {claim.claim!r}: no fold and seed with {_sides(claim)}")
-    gains = [_gain(claim, better[pair][0], worse[pair]) for pair in pairs]
-    effect, low, high = _effect(gains, confidence, claim.ratio)
     used = [better[pair][1] for pair in pairs]
+    _check_machines(claim, [*used, *other])
+    by_pair = {pair: _gain(claim, better[pair][0], worse[pair]) for pair in pairs}
+    if claim.limit is None:
+        gains = _by_seed(by_pair, claim.ratio)
+        effect, low, high = _effect(gains, confidence, claim.ratio)
+    else:
+        gains = list(by_pair.values())
+        effect, low, high = statistics.fmean(gains), min(gains), max(gains)
     cost = describe_cost([*used, *other])
     return Verdict(
         claim=claim.claim,
-        experiment=_describe(claim),
+        experiment=_describe(claim, used),
         effect=effect,
         low=low,
         high=high,
@@ -204,6 +220,7 @@ def judge(claim: Claim, measurements: Sequence[Measurement], confidence: float) 
         source=claim.source,
         cost=cost,
         ratio=claim.ratio,
+        evidence=_evidence(pairs),
         gains=tuple(gains),
     )
 
@@ -263,7 +280,7 @@ def cells(verdict: Verdict) -> tuple[str, ...]:
     v, times = verdict, " times" if verdict.ratio else ""
     effect, *bounds = (_number(x, v.ratio) for x in (v.effect, v.low, v.high) if x is not None)
     between = f"{' to '.join(bounds)}{times}" if bounds else ""
-    line = (v.claim, v.source, v.experiment, effect + times, between, str(v.n))
+    line = (v.claim, v.source, v.experiment, effect + times, between, v.evidence)
     return (*line, v.verdict, v.cost)
 
 
@@ -312,6 +329,7 @@ def _times(provenance: Mapping[str, object]) -> dict[str, float]:
         times[SECONDS] = float(seconds)
     if alone := provenance.get("one_by_one"):
         times[ONE_BY_ONE] = alone["seconds_per_window"] * provenance["pixels_per_frame"]
+        times[DIFFERENCE] = alone["largest_difference"]
     return times
 
 
@@ -334,6 +352,34 @@ def _gain(claim: Claim, better: float, worse: float) -> float:
     if claim.ratio:
         return worse / better if falls else better / worse
     return worse - better if falls else better - worse
+
+
+def _by_seed(gains, ratio: bool) -> list[float]:
+    """Gains by images, fold and seed, averaged for each seed; as they are where there is one."""
+    seeds = grouped(gains, lambda pair: pair[2])
+    if len(seeds) < 2:
+        return list(gains.values())
+    mean = statistics.geometric_mean if ratio else statistics.fmean
+    return [mean([gains[pair] for pair in pairs]) for pairs in seeds.values()]
+
+
+def _evidence(pairs) -> str:
+    """How many seeds and folds there are."""
+    counts = [("seed", {seed for *_, seed in pairs}), ("fold", {fold for _, fold, _ in pairs})]
+    words = [f"{len(found)} {noun}{'s' if len(found) > 1 else ''}" for noun, found in counts]
+    return ", ".join(words)
+
+
+def _check_machines(claim: Claim, used: Sequence[Measurement]) -> None:
+    """Refuse to compare times of different machines."""
+    if not {claim.metric, claim.against_metric} & {SECONDS, ONE_BY_ONE}:
+        return
+    machines = distinct(m.provenance.get("prediction_hardware") for m in used)
+    if len(machines) > 1:
+        raise InputError(
+            f"claim {claim.claim!r}: times of different machines, {' and '.join(machines)}: "
+            "predict both sides on one"
+        )
 
 
 def _effect(gains, confidence, ratio):
@@ -375,8 +421,13 @@ def _other_provenance(claim: Claim, other: Sequence[Measurement]) -> list[str]:
     return [] if same else [describe_provenance(other)]
 
 
-def _describe(claim: Claim) -> str:
-    """Comparison in words; the experiments of the two sides are named where they differ."""
+def _describe(claim: Claim, used: Sequence[Measurement]) -> str:
+    """Comparison in words, with what was trained; the other side's experiment where it differs."""
+    trained = describe_network(used)
+    return f"{_compared(claim)} ({trained})" if trained else _compared(claim)
+
+
+def _compared(claim: Claim) -> str:
     title = QUANTITIES[claim.metric].title
     if claim.limit is not None:
         rule = "below" if QUANTITIES[claim.metric].arrow == "↓" else "above"

@@ -54,8 +54,9 @@ def predict_frames(
     budget = prediction["memory_mb"] and prediction["memory_mb"] * 1_000_000
     predictor = Predictor(network, prediction["precision"], budget, device)
     slices = normalise(grey, description["training"]["normalisation"])
-    plan = predictor.plan(slices.shape[-2:], prediction["tile"])
-    logger.info("%s", plan)
+    plan, is_unet = predictor.plan(slices.shape[-2:], prediction["tile"]), network.family == "u-net"
+    if is_unet:  # costs of others are not counted
+        logger.info("%s", plan)
     started, maps = time.perf_counter(), []
     for frame, image in zip(frames, slices, strict=True):
         maps.append(
@@ -67,7 +68,12 @@ def predict_frames(
         "prediction_code": code,
         "prediction_precision": resolve_precision(prediction["precision"], predictor.device),
         "prediction_hardware": hardware(gpu_name(predictor.device)),
-        "plan": {"tile": plan.tile, "crops": plan.crops, "batch": plan.batch, "cost": plan.cost},
+        "plan": {
+            "tile": plan.tile,
+            "crops": plan.crops,
+            "batch": plan.batch,
+            "cost": plan.cost if is_unet else None,
+        },
         "seconds_per_frame": round(seconds / len(frames), 4),
         "pixels_per_frame": slices[0].size,
     }

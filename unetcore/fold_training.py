@@ -11,13 +11,12 @@ import numpy as np
 
 from unetcore.board import Board
 from unetcore.data.frames import Frame, split_frames
-from unetcore.data.intensity import normalise
 from unetcore.devices import choose_device
 from unetcore.distributed import own_processes
 from unetcore.history import progress_line
 from unetcore.memory import keep_freed_memory
 from unetcore.produce import Products, Settings, produce_model
-from unetcore.train import TrainingData
+from unetcore.train import TrainingData, read_normalised
 from unetcore.validation import Validation
 
 logger = logging.getLogger(__name__)
@@ -87,7 +86,7 @@ def train_fold(
     keep_freed_memory()
     training = settings.training
     chosen, tested = split_frames(dataset.read_frames(), split, fold)
-    data = TrainingData(*_read(dataset, chosen, training.normalisation))
+    data = TrainingData(*read_normalised(dataset, _pages(chosen), training.normalisation))
     watched = [frame for frame in tested if frame.labelled]
     facts = {"training_frames": [frame.id for frame in chosen]}
     with ExitStack() as stack:
@@ -118,14 +117,8 @@ def train_fold(
         )
 
 
-def _read(dataset: Source, frames: Sequence[Frame], normalisation: str) -> tuple[np.ndarray, ...]:
-    """Normalised images, classes and weights of some frames."""
-    pages = [frame.index for frame in frames]
-    return normalise(dataset.read_grey(pages), normalisation), *dataset.read_targets(pages)
-
-
 def _validation(dataset, frames, training, held, path, board):
-    images, classes, weights = _read(dataset, frames, training.normalisation)
+    images, classes, weights = read_normalised(dataset, _pages(frames), training.normalisation)
     return Validation(
         images,
         dataset.read_labels([frame.index for frame in frames]),
@@ -138,3 +131,8 @@ def _validation(dataset, frames, training, held, path, board):
         board=board,
         complete=[not frame.partial for frame in frames],
     )
+
+
+def _pages(frames: Sequence[Frame]) -> list[int]:
+    """Where frames stand in the files."""
+    return [frame.index for frame in frames]

@@ -27,7 +27,7 @@ _PAPER_PATH = {"variant": "figure1", "expansive_width": None}
 NOT_OF = {
     "u-net": {},
     "fcn": _PAPER_PATH,
-    "sliding-window": {**_PAPER_PATH, "normalised": False, "skip_connections": True},
+    "sliding-window": {**_PAPER_PATH, "depth": 4, "normalised": False, "skip_connections": True},
 }
 
 

@@ -3,7 +3,7 @@
 import logging
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
@@ -16,6 +16,7 @@ from torch import nn
 
 from unetcore.augment import AugmentConfig, TileAugmenter
 from unetcore.data.files import write_if_there_is_room
+from unetcore.data.intensity import normalise
 from unetcore.devices import choose_device, gpu_name, repeatable, resolve_precision
 from unetcore.distributed import check_batch, own_processes, processes
 from unetcore.errors import InputError, Interrupted
@@ -103,6 +104,18 @@ class TrainingData:
     def checksum(self) -> int:
         """Number that differs if any value differs."""
         return checksum(self.images, self.classes, self.weights)
+
+
+def read_normalised(source, pages: Sequence[int], normalisation: str) -> tuple[np.ndarray, ...]:
+    """Images, classes and weights of some slices, as a network learns from them.
+
+    Parameters
+    ----------
+    source : `unetcore.data.dataset.Dataset`, or what else has its methods.
+    pages : which slices.
+    normalisation : of the images, see `unetcore.data.intensity.normalise`.
+    """
+    return normalise(source.read_grey(pages), normalisation), *source.read_targets(pages)
 
 
 def checksum(*arrays: np.ndarray) -> int:

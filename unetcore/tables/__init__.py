@@ -15,6 +15,7 @@ from unetcore.tables.measurements import (
     MEASURES,
     Measure,
     Measurement,
+    describe_network,
     describe_provenance,
     read_measurement,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "blocks",
     "cost_table",
     "describe_change",
+    "describe_network",
     "describe_provenance",
     "html_list_page",
     "html_page",

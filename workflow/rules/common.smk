@@ -28,6 +28,7 @@ GPUS = 1 if config["hardware"] == "gpu" else 0
 # not repeat a training of ten hours.
 TRAINING_CODE = source_digest(
     "unetcore.train",
+    "unetcore.data.dataset",
     "unetcore.data.frames",
     "unetcore.data.intensity",
     "unetcore.data.io",
@@ -189,10 +190,13 @@ def training_provenance(wildcards):
 
 
 def folds(name):
-    """Folds of an experiment, and the official test frames where their labels are at hand."""
+    """Folds of an experiment, and the official test frames where their labels are at hand.
+
+    Variants of a study are measured on the study's folds alone.
+    """
     settings = EXPERIMENTS[name]
     chosen = list(settings["folds"])
-    if "official" in chosen or "by" in settings["split"]:
+    if "official" in chosen or "by" in settings["split"] or is_variant(name):
         return chosen
     path = checkpoints.canonical.get(dataset=settings["dataset"]).output.frames
     frames = read_frames(path)
@@ -203,6 +207,11 @@ def folds(name):
         refuse(f"experiments.{name}: {error}")
     labelled = any(frame.labelled for frame in frames if frame.split == "test")
     return [*chosen, "official"] if labelled else chosen
+
+
+def is_variant(name):
+    """Whether an experiment is a variant of a study."""
+    return name not in config["experiments"]
 
 
 def run_folders(name, stem):
@@ -256,11 +265,12 @@ def claim_metrics(wildcards):
     """
     found = []
     for claim in config["claims"]["comparisons"]:
-        if claim["metric"] == "seam":
-            found += [f"{f}/seam.json" for f in run_folders(claim["experiment"], "seams")]
-            continue
         for side in claim_sides(claim):
-            found += method_metrics(claim[f"{side}experiment"], claim[f"{side}method"])
+            name, method = claim[f"{side}experiment"], claim[f"{side}method"]
+            if claim["metric"] == "seam":
+                found += [f"{folder}/seam.json" for folder in run_folders(name, "seams")]
+            else:
+                found += method_metrics(name, method)
     return list(dict.fromkeys(found))
 
 
@@ -325,13 +335,19 @@ def figure_files(table):
         f"results/figures/{name}/{figure}"
         for name in config["tables"][table]
         for figure in FIGURES
-        if figure != "seams.png" or has_phase(name)
+        if figure not in left_out(name)
     ]
+
+
+def left_out(name):
+    """Figures that would say of an experiment's network what is true of the U-Net alone."""
+    family = EXPERIMENTS[name]["network"]["family"]
+    return {"u-net": [], "fcn": ["tile_plan.png"]}.get(family, ["tile_plan.png", "seams.png"])
 
 
 def has_phase(name):
     """Whether tiles of an experiment's network make seams at wrong distances: where it pools by 2."""
-    return EXPERIMENTS[name]["network"]["family"] != "sliding-window"
+    return "seams.png" not in left_out(name)
 
 
 def of_membranes(function):
@@ -471,11 +487,11 @@ def bundled_settings(name):
     settings = EXPERIMENTS[name]
     as_they_are = ("dataset", "split", "seeds", "network", "augmentation", "prediction")
     training, network = settings["training"], network_of(name)
-    is_study = name not in config["experiments"]
+    is_study = is_variant(name)
     return {key: settings[key] for key in as_they_are} | {
-        "folds": settings["folds"] if is_study else folds(name),
+        "folds": folds(name),
         "training": {key: value for key, value in training.items() if key not in OF_THE_WATCH},
         "watch": {key: training[key] for key in OF_THE_WATCH},
-        "seams": not is_study,  # the figures of studies show none
+        "seams": not is_study and has_phase(name),  # the figures of studies show none
         "methods": {network + ("" if a == "none" else f"+{a}"): a for a in settings["averaging"]},
     }

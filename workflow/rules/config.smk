@@ -25,7 +25,7 @@ from unetcore.recipes import FAST
 from unetcore.settings import NetworkConfig, check_expansive_width
 
 HERE = Path(workflow.current_basedir)
-OF_PREDICTIONS = ("seconds_per_frame", "seconds_per_frame_one_by_one", "seam")
+OF_WINDOWS = ["seconds_per_frame_one_by_one", "window_difference"]
 
 
 def refuse(message):
@@ -111,6 +111,18 @@ def claim_sides(claim):
     return ("",) if "limit" in claim else ("", "against_")
 
 
+def quantities(settings, method):
+    """What is measured of a method of an experiment, and what is on record of its predictions."""
+    found = list(settings["evaluation"]["metrics"])
+    if method == "best-threshold":
+        return found
+    is_window = settings["network"]["family"] == "sliding-window"
+    averaged = "+" in method
+    found.append("seconds_per_frame")
+    found += [] if is_window or averaged else ["seam"]
+    return found + (OF_WINDOWS if is_window and not averaged else [])
+
+
 def check_claims():
     """Refuse claims about methods and metrics that their experiments do not have."""
     for claim in config["claims"]["comparisons"]:
@@ -119,10 +131,11 @@ def check_claims():
             settings = EXPERIMENTS[name]
             if method not in method_names(settings):
                 refuse(f"claim {claim['claim']!r}: experiment {name!r} has no {method}")
-            metric = claim["metric"]
-            measured = [*settings["evaluation"]["metrics"], *OF_PREDICTIONS]
-            if metric not in measured:
-                refuse(f"claim {claim['claim']!r}: {name!r} does not measure {metric}")
+            metric = (claim.get("against_metric") if side else None) or claim["metric"]
+            if metric not in quantities(settings, method):
+                refuse(
+                    f"claim {claim['claim']!r}: {name!r} does not measure {metric} of {method}"
+                )
 
 
 def check_paper_figures():
@@ -199,18 +212,26 @@ def experiment(where, override):
             check_output_tile(settings["prediction"]["tile"], network.depth)
     except InputError as error:
         refuse(f"{where}: {error}")
-    training = settings["training"]
-    shares = config["processes"] * training["accumulate"]
-    if training["batch"] % shares:
-        refuse(
-            f"{where}: batch of {training['batch']} tiles on {config['processes']} process(es) in "
-            f"{training['accumulate']} part(s) each: need a multiple of {shares}"
-        )
     blocks = settings["split"].get("blocks")
     for fold in settings["folds"]:
         if blocks and fold != "official" and int(fold) >= blocks:
             refuse(f"{where}: fold {fold!r} of {blocks} blocks, counted from 0")
     return settings
+
+
+def check_batches():
+    """Refuse batches of the tables' trainings that do not part among the processes.
+
+    Trainings of studies, which nobody may have asked for, say so themselves.
+    """
+    for name in (name for names in config["tables"].values() for name in names):
+        training = EXPERIMENTS[name]["training"]
+        shares = config["processes"] * training["accumulate"]
+        if training["batch"] % shares:
+            refuse(
+                f"experiments.{name}: batch of {training['batch']} tiles on {config['processes']} "
+                f"process(es) in {training['accumulate']} part(s) each: need a multiple of {shares}"
+            )
 
 
 def n_gpus():
@@ -256,5 +277,6 @@ GENERATED = [name for name, dataset in DATASETS.items() if dataset.generator]
 DOWNLOADED = [name for name, dataset in DATASETS.items() if not dataset.generator]
 EXPERIMENTS = experiments()
 check_names()
+check_batches()
 check_claims()
 check_paper_figures()
