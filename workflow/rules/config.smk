@@ -133,9 +133,7 @@ def check_claims():
                 refuse(f"claim {claim['claim']!r}: experiment {name!r} has no {method}")
             metric = (claim.get("against_metric") if side else None) or claim["metric"]
             if metric not in quantities(settings, method):
-                refuse(
-                    f"claim {claim['claim']!r}: {name!r} does not measure {metric} of {method}"
-                )
+                refuse(f"claim {claim['claim']!r}: {name!r} does not measure {metric} of {method}")
 
 
 def check_paper_figures():
