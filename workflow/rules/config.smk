@@ -8,6 +8,7 @@ line that names the key.
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
@@ -161,6 +162,16 @@ def read_datasets():
         refuse(str(error))
 
 
+def put_numbers_in_order():
+    """Sort the variants of studies whose names are all numbers.
+
+    Snakemake puts those of a --configfile before the others of the same study.
+    """
+    for study in config["studies"].values():
+        with suppress(ValueError):
+            study["variants"] = dict(sorted(study["variants"].items(), key=lambda v: float(v[0])))
+
+
 def variant_overrides(name):
     """What each variant of a study overrides: its base's settings with the change laid over."""
     study = config["studies"][name]
@@ -270,6 +281,7 @@ def data_mirror():
 
 
 check_config()
+put_numbers_in_order()
 DATASETS = read_datasets()
 GENERATED = [name for name, dataset in DATASETS.items() if dataset.generator]
 DOWNLOADED = [name for name, dataset in DATASETS.items() if not dataset.generator]
