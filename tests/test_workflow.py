@@ -122,12 +122,13 @@ def test_default_target_is_the_demo(workflow, snakefile):
     assert "results/tables/demo.csv" in result.stdout
 
 
-def test_overlay_for_two_cores_trains_each_sequence_once_and_leaves_out_u373(workflow):
+def test_overlay_for_two_cores_trains_each_sequence_by_three_seeds_and_leaves_out_u373(workflow):
     result = snakemake(workflow, "-n", "table2", "--configfile", "config/cpu.yaml")
     assert result.returncode == 0, result.stdout[-3000:]
     for fold in ("01", "02"):
-        assert f"results/runs/hela-cpu/fold-{fold}/seed-0/model.safetensors" in result.stdout
-    assert "seed-1" not in result.stdout
+        for seed in range(3):
+            run = f"results/runs/hela-cpu/fold-{fold}/seed-{seed}/model.safetensors"
+            assert run in result.stdout
     assert "phc-u373" not in result.stdout
 
 
