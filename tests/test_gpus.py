@@ -14,6 +14,7 @@ from pathlib import Path
 
 import predict
 import pytest
+import seam
 import seams
 import torch
 import train
@@ -199,10 +200,11 @@ def test_where_nothing_can_be_locked_a_job_goes_on_and_says_so(seen, monkeypatch
     ("script", "work", "settings"),
     [
         (train, "launch", {"training": asdict(PAPER), "watch": {}, "processes": 2}),
-        (predict, "load_model", {}),
-        (seams, "load_model", {}),
+        (predict, "read_frames", {}),
+        (seam, "read_images", {}),
+        (seams, "read_images", {}),
     ],
-    ids=["train", "predict", "seams"],
+    ids=["train", "predict", "seam", "seams"],
 )
 def test_scripts_reserve_before_any_work(monkeypatch, script, work, settings, device, expected):
     calls = []
