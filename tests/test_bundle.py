@@ -441,8 +441,9 @@ def returned(tmp_path_factory):
 
 @pytest.mark.slow
 def test_of_what_came_back_nothing_is_trained_or_predicted_again(returned):
-    for target in ("results/tables/demo.csv", "demo"):
-        plan = made(returned, target, "-n", *OVERLAYS)
+    figures = [f"results/figures/demo/{name}.png" for name in ("overview", "seams", "segmentation")]
+    for targets in (["results/tables/demo.csv"], figures):
+        plan = made(returned, *targets, "-n", *OVERLAYS)
         assert "rule evaluate:" in plan
         for rule in ("train", "predict", "seams", "seam", "weight_maps", "canonical"):
             assert f"rule {rule}:" not in plan
