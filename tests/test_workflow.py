@@ -158,7 +158,7 @@ def test_figure_of_tiles_and_batches_trains_only_for_a_study(workflow, tmp_path,
     assert "results/tiles_or_batches/em.csv" in result.stdout
     assert ("rule train:" in result.stdout) == trains
     assert (
-        "predictions/em-tiles-132x5/fold-4/seed-2/u-net/metrics.json" in result.stdout
+        "predictions/em-tiles-132x5/fold-2/seed-2/u-net/metrics.json" in result.stdout
     ) == trains
 
 
