@@ -30,7 +30,7 @@ def from_levels(levels: np.ndarray) -> np.ndarray:
 
     Examples
     --------
-    >>> from_levels(to_levels(np.array([0, 0.1, 0.3], np.float32))).round(6).tolist()
-    [0.0, 0.10000800341367722, 0.3000079989433289]
+    >>> [f"{p:.6f}" for p in from_levels(to_levels(np.array([0, 0.1, 0.3], np.float32)))]
+    ['0.000000', '0.100008', '0.300008']
     """
     return np.maximum((levels - 0.5) / LEVELS, 0).astype(np.float32)
