@@ -28,6 +28,7 @@ from unetcore.figures import (
 )
 from unetcore.geometry import skip_margin
 from unetcore.operations import COPY, UP, read_architecture, write_architecture
+from unetcore.recipes import PAPER
 from unetcore.settings import NetworkConfig
 from unetcore.tiling import TilePlan, plan_tiles
 
@@ -45,17 +46,7 @@ PRINTED_LEGEND = {"conv 3×3, ReLU", "max pool 2×2", "up-conv 2×2", "copy and 
 
 
 def network(**changes):
-    paper = {
-        "family": "u-net",
-        "variant": "figure1",
-        "width": 64,
-        "depth": 4,
-        "dropout": 0.5,
-        "normalised": False,
-        "skip_connections": True,
-        "expansive_width": None,
-    }
-    return NetworkConfig(**paper | changes)
+    return NetworkConfig(**{**PAPER.network, **changes})
 
 
 def legend_texts(figure):
