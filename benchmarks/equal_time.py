@@ -33,10 +33,10 @@ from unetcore.evaluate import OF_MEMBRANES, evaluate, measured_on
 from unetcore.memory import keep_freed_memory
 from unetcore.predict import Predictor, predict_probability
 from unetcore.provenance import hardware, source_digest
-from unetcore.recipes import weight_maps
 from unetcore.settings import NetworkConfig, TrainConfig
 from unetcore.train import TrainingData, train
-from unetcore.weights import WeightMapConfig
+from unetcore.weight_settings import WeightMapConfig
+from unetcore.weights import weight_maps
 
 logger = logging.getLogger(__name__)
 

@@ -21,10 +21,11 @@ from unetcore.data.intensity import normalise
 from unetcore.data.phantom_em import draw_sections
 from unetcore.errors import Interrupted
 from unetcore.predict import Predictor, predict_probability
-from unetcore.recipes import FAST, weight_maps
+from unetcore.recipes import FAST
 from unetcore.settings import NetworkConfig, TrainConfig
 from unetcore.train import TrainingData, train
-from unetcore.weights import WeightMapConfig
+from unetcore.weight_settings import WeightMapConfig
+from unetcore.weights import weight_maps
 
 ROOT = Path(__file__).resolve().parents[1]
 

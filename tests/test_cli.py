@@ -24,14 +24,8 @@ from unetcore.evaluate import OF_CELLS, OF_MEMBRANES
 from unetcore.predict import AVERAGINGS
 from unetcore.settings import PRECISIONS
 from unetcore.train import TrainingData
-from unetcore.weights import (
-    BALANCES,
-    FORMS,
-    LABEL_KINDS,
-    later_weight_map,
-    separate_touching,
-    weight_map,
-)
+from unetcore.weight_settings import BALANCES, FORMS, LABEL_KINDS
+from unetcore.weights import later_weight_map, separate_touching, weight_map
 
 COMMANDS = ("validate", "train", "predict", "evaluate", "weights", "export")
 

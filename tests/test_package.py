@@ -23,6 +23,7 @@ ROOMS = (
     {"differences", "errors"},
     {"devices", "distributed", "free_memory", "geometry", "labels", "locks", "memory", "stopping"},
     {"cuda_graph", "distances", "gpus", "launch"},
+    {"weight_settings"},
     {"weights"},
     {"resampling"},
     {"augment"},
@@ -246,6 +247,16 @@ def test_evaluation_and_figures_run_without_torch():
     """Libraries count too: none of those imported may bring torch along."""
     names = [name for name in MODULES if room_of(name) in WITHOUT_TORCH]
     code = f"import sys, {', '.join(names)}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_workflow_reads_its_configuration_without_what_computes():
+    """Snakemake does so again in each of its jobs."""
+    text = "\n".join(path.read_text("utf-8") for path in (ROOT / "workflow/rules").glob("*.smk"))
+    names = sorted(set(re.findall(r"^from (unetcore[.\w]*) import", text, re.MULTILINE)))
+    assert "unetcore.recipes" in names
+    heavy = "{'matplotlib', 'numba', 'pandas', 'scipy', 'skimage', 'torch'}"
+    code = f"import sys, {', '.join(names)}; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 

@@ -7,9 +7,16 @@ import yaml
 
 from unetcore.augment import AugmentConfig
 from unetcore.errors import InputError
-from unetcore.recipes import FAST, PAPER, targets, weight_map_config, weight_maps
+from unetcore.recipes import FAST, PAPER, weight_map_config
 from unetcore.settings import NetworkConfig, TrainConfig
-from unetcore.weights import LABEL_KINDS, WeightMapConfig, training_targets
+from unetcore.weight_settings import LABEL_KINDS, WeightMapConfig
+from unetcore.weights import training_targets, weight_maps
+
+
+def targets(labels, kind, recipe):
+    """Classes and weights of a stack, as a training by a recipe gets them."""
+    return weight_maps(labels, kind, WeightMapConfig(**recipe.weight_map_of(kind)))
+
 
 TWO_CELLS = np.array([[[1, 1, 0, 0, 2, 2], [1, 1, 0, 0, 2, 2]]])
 

@@ -10,10 +10,8 @@ from scipy import ndimage
 
 from unetcore.data.io import read_images, read_labels, write_stack
 from unetcore.errors import InputError
+from unetcore.weight_settings import BALANCES, FORMS, WeightMapConfig
 from unetcore.weights import (
-    BALANCES,
-    FORMS,
-    WeightMapConfig,
     border_weight,
     class_balance,
     later_weight_map,

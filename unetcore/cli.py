@@ -31,9 +31,9 @@ from unetcore.data.io import (
 )
 from unetcore.errors import InputError, Interrupted
 from unetcore.memory import keep_freed_memory
-from unetcore.recipes import FAST, RECIPES, weight_map_config, weight_maps
+from unetcore.recipes import FAST, RECIPES, weight_map_config
 from unetcore.terminal import command, count, duration, metrics_table, progress, show_annotated
-from unetcore.weights import ignored_pixels
+from unetcore.weights import ignored_pixels, weight_maps
 
 # Modules that need torch, which takes more than a second to import, are imported where needed.
 

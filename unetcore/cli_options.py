@@ -7,7 +7,7 @@ import typer
 
 from unetcore.recipes import FAST, RECIPES
 from unetcore.settings import LARGEST_SEED
-from unetcore.weights import LATER_GAP
+from unetcore.weight_settings import LATER_GAP
 
 LabelKind = Literal["mask", "instances"]
 WeightMapForm = Literal["ronneberger2015", "falk2019"]

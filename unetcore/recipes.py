@@ -8,15 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-import numpy as np
-
 from unetcore.errors import InputError
-from unetcore.weights import (
-    FORMS,
-    LATER_GAP,
-    WeightMapConfig,
-    training_targets,
-)
+from unetcore.weight_settings import FORMS, LATER_GAP, WeightMapConfig
 
 
 @dataclass(frozen=True)
@@ -29,7 +22,7 @@ class Recipe:
     network : arguments of `unetcore.settings.NetworkConfig`.
     augmentation : arguments of `unetcore.augment.AugmentConfig`.
     training : arguments of `unetcore.settings.TrainConfig`.
-    weight_map : arguments of `unetcore.weights.WeightMapConfig`.
+    weight_map : arguments of `unetcore.weight_settings.WeightMapConfig`.
     even_masks : whether all pixels of a mask weigh the same.
     postprocessing : arguments of `unetcore.instances.instances`.
     """
@@ -219,28 +212,3 @@ def weight_map_config(recipe: Recipe, form: str, **given) -> WeightMapConfig:
                 )
     of_form = {"gap": LATER_GAP} if form == "falk2019" else {}
     return WeightMapConfig(**{**recipe.weight_map, **of_form, **given, "form": form})
-
-
-def targets(labels: np.ndarray, kind: str, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Class and loss weight of every pixel of a stack, as a recipe wants them.
-
-    Parameters
-    ----------
-    labels : (N, H, W) int array.
-    kind : "mask" or "instances".
-
-    Returns
-    -------
-    classes : (N, H, W) uint8 array, 1 = cell interior.
-    weights : (N, H, W) float32 array >= 0; 0 where ignored.
-    """
-    return weight_maps(labels, kind, WeightMapConfig(**recipe.weight_map_of(kind)))
-
-
-def weight_maps(
-    labels: np.ndarray, kind: str, config: WeightMapConfig
-) -> tuple[np.ndarray, np.ndarray]:
-    """Classes and weights of `unetcore.weights.training_targets` for an (N, H, W) stack."""
-    pairs = [training_targets(page, kind=kind, config=config) for page in labels]
-    classes, weights = zip(*pairs, strict=True)
-    return np.stack(classes), np.stack(weights)

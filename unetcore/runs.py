@@ -21,11 +21,13 @@ from unetcore.history import Progress
 from unetcore.model import UNet
 from unetcore.produce import Products, Settings, produce_model
 from unetcore.provenance import source_digest
-from unetcore.recipes import Recipe, targets
+from unetcore.recipes import Recipe
 from unetcore.settings import OF_THE_WATCH, NetworkConfig, TrainConfig
 from unetcore.states import States
 from unetcore.train import TrainingData, checksum
 from unetcore.validation import Validation
+from unetcore.weight_settings import WeightMapConfig
+from unetcore.weights import weight_maps
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +132,8 @@ class Run:
             source_digest("unetcore.train"),
             device,
         )
-        classes, weights = targets(annotated.labels, annotated.kind, recipe)
+        config = WeightMapConfig(**recipe.weight_map_of(annotated.kind))
+        classes, weights = weight_maps(annotated.labels, annotated.kind, config)
         images = normalise(annotated.images, self.settings.training.normalisation)
         last = n_images - held_out
         self.data = TrainingData(images[:last], classes[:last], weights[:last])

@@ -4,70 +4,25 @@ Two maps by name: `weight_map`, the paper's, and `later_weight_map`, that of the
 2019 (Falk et al., Nature Methods 16, 67-70), which has no class balance of its own.
 """
 
-from dataclasses import dataclass
-from numbers import Real
-
 import numpy as np
 from numba import njit
 from scipy import ndimage
 
 from unetcore.distances import checked_labels, small_ids, two_nearest
-from unetcore.errors import InputError
 from unetcore.labels import check_mask
+from unetcore.weight_settings import (
+    BALANCES,
+    LABEL_KINDS,
+    WeightMapConfig,
+    check_choice,
+    check_gap,
+    check_heights,
+    check_ignore_label,
+    check_share,
+    check_widths,
+)
 
-LABEL_KINDS = ("mask", "instances")
-FORMS = {  # of the weight map, with the settings that it alone uses
-    "ronneberger2015": ("w0", "sigma", "balance"),
-    "falk2019": ("background", "background_sigma", "separation", "separation_sigma"),
-}
-BALANCES = ("inverse-frequency", "rarest-one", "none")
-LATER_GAP = 1  # px, between touching cells in the authors' later code
 SMALLEST_STEP = 2.0**-24  # relative; what is smaller than this vanishes in float32
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightMapConfig:
-    """How labels become classes and loss weights.
-
-    Attributes
-    ----------
-    form : "ronneberger2015" (Eq. 2, `weight_map`) or "falk2019" (`later_weight_map`).
-    w0 : height of the border term of Eq. 2, >= 0 (paper: 10).
-    sigma : its width in px, > 0 (paper: about 5).
-    balance : form of the class balance w_c of Eq. 2, see `class_balance`.
-    gap : px of background put between touching instances, see `separate_touching`.
-    background, background_sigma, separation, separation_sigma : of the form "falk2019" alone, see
-        `later_weight_map`.
-    ignore_label : label whose pixels are no cell, no background, and weigh nothing; None for none.
-
-    Raises
-    ------
-    InputError : a value is out of range; the message names it and its rule.
-    """
-
-    form: str
-    w0: float
-    sigma: float
-    balance: str
-    gap: int
-    background: float
-    background_sigma: float
-    separation: float
-    separation_sigma: float
-    ignore_label: int | None
-
-    def __post_init__(self):
-        _check_choice("form of the weight map", self.form, FORMS)
-        _check_choice("class balance", self.balance, BALANCES)
-        _check_heights(w0=self.w0, separation=self.separation)
-        _check_share(self.background)
-        _check_widths(
-            sigma=self.sigma,
-            background_sigma=self.background_sigma,
-            separation_sigma=self.separation_sigma,
-        )
-        _check_gap(self.gap)
-        _check_ignore_label(self.ignore_label)
 
 
 def training_targets(labels, *, kind: str, config: WeightMapConfig):
@@ -91,7 +46,7 @@ def training_targets(labels, *, kind: str, config: WeightMapConfig):
     ------
     InputError : unknown kind, a mask of more than two values, or as `checked_labels`.
     """
-    _check_choice("kind of labels", kind, LABEL_KINDS)
+    check_choice("kind of labels", kind, LABEL_KINDS)
     labels = checked_labels(labels)
     ignored = ignored_pixels(labels, config.ignore_label)
     cells = np.where(ignored, 0, labels)
@@ -113,6 +68,15 @@ def training_targets(labels, *, kind: str, config: WeightMapConfig):
         weights += border_weight(cells, config.w0, config.sigma)
     weights[ignored] = 0
     return (cells > 0).astype(np.uint8), weights
+
+
+def weight_maps(
+    labels: np.ndarray, kind: str, config: WeightMapConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Classes and weights of `training_targets` for a stack, (N, H, W) each."""
+    pairs = [training_targets(page, kind=kind, config=config) for page in labels]
+    classes, weights = zip(*pairs, strict=True)
+    return np.stack(classes), np.stack(weights)
 
 
 def weight_map(labels, w0=10.0, sigma=5.0, *, balance="inverse-frequency"):
@@ -174,7 +138,7 @@ def class_balance(labels, balance="inverse-frequency"):
     >>> class_balance(labels, "rarest-one").tolist()
     [[1.0, 0.25, 0.25, 0.25, 0.25]]
     """
-    _check_choice("class balance", balance, BALANCES)
+    check_choice("class balance", balance, BALANCES)
     cell = checked_labels(labels) > 0
     return _balance(cell, np.ones_like(cell), balance)
 
@@ -211,8 +175,8 @@ def border_weight(labels, w0=10.0, sigma=5.0):
     True
     """
     labels = checked_labels(labels)
-    _check_heights(w0=w0)
-    _check_widths(sigma=sigma)
+    check_heights(w0=w0)
+    check_widths(sigma=sigma)
     limit = _vanishes_at(sigma)
     d1, d2, *_ = two_nearest(labels, limit / 2, limit, where=labels == 0)
     d2 += d1  # in place: at this size, what takes time is to fetch memory
@@ -257,9 +221,9 @@ def later_weight_map(
     True
     """
     labels = checked_labels(labels)
-    _check_share(background)
-    _check_heights(separation=separation)
-    _check_widths(background_sigma=background_sigma, separation_sigma=separation_sigma)
+    check_share(background)
+    check_heights(separation=separation)
+    check_widths(background_sigma=background_sigma, separation_sigma=separation_sigma)
     cell = labels > 0
     of_first, of_sum = _vanishes_at(background_sigma), _vanishes_at(separation_sigma)
     d1, d2, *_ = two_nearest(labels, max(of_first, of_sum / 2), of_sum, where=~cell)
@@ -299,7 +263,7 @@ def separate_touching(labels, gap=1):
     [[1, 0, 0, 0, 2, 2, 0, 3]]
     """
     labels = checked_labels(labels)
-    _check_gap(gap)
+    check_gap(gap)
     if gap == 0:
         return labels
     if gap == 1:
@@ -320,7 +284,7 @@ def ignored_pixels(labels, ignore_label: int | None) -> np.ndarray:
     ------
     InputError : the label to be ignored is not a whole number >= 1.
     """
-    _check_ignore_label(ignore_label)
+    check_ignore_label(ignore_label)
     if ignore_label is None:
         return np.zeros(np.shape(labels), bool)
     return np.asarray(labels) == ignore_label
@@ -365,35 +329,3 @@ def _clear_contacts(labels):
                     continue
                 if labels[row, column] != 0 and labels[row, column] != labels[y, x]:
                     labels[y, x] = 0
-
-
-def _check_choice(what, value, known):
-    if value not in tuple(known):  # a list is not found there; in a dict, it could not be sought
-        raise InputError(f"{what} {value!r}: need one of {', '.join(known)}")
-
-
-def _check_heights(**values):
-    for name, value in values.items():
-        if not (isinstance(value, Real) and 0 <= value < np.inf):
-            raise InputError(f"{name} = {value!r}: {name} must be >= 0 and finite")
-
-
-def _check_widths(**values):
-    for name, value in values.items():
-        if not (isinstance(value, Real) and 0 < value < np.inf):
-            raise InputError(f"{name} = {value!r} px: {name} must be > 0 and finite")
-
-
-def _check_share(background):
-    if not (isinstance(background, Real) and 0 <= background <= 1):
-        raise InputError(f"background = {background!r}: background must be in [0, 1]")
-
-
-def _check_gap(gap):
-    if not (isinstance(gap, Real) and (gap == 0 or (gap > 0 and gap % 2 == 1))):
-        raise InputError(f"gap of {gap!r} px between touching cells: need 0 or an odd number")
-
-
-def _check_ignore_label(label):
-    if label is not None and not (isinstance(label, Real) and label >= 1 and label % 1 == 0):
-        raise InputError(f"ignore label of {label!r}: need a whole number >= 1")

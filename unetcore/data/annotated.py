@@ -9,7 +9,8 @@ import numpy as np
 from unetcore.data.io import check_pair, read_labels, read_probability
 from unetcore.errors import InputError
 from unetcore.labels import check_mask
-from unetcore.weights import LABEL_KINDS, ignored_pixels
+from unetcore.weight_settings import LABEL_KINDS
+from unetcore.weights import ignored_pixels
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 

@@ -9,7 +9,8 @@ from unetcore.data.frames import read_frames
 from unetcore.data.io import read_labels, write_stack
 from unetcore.errors import InputError
 from unetcore.script import run
-from unetcore.weights import WeightMapConfig, training_targets
+from unetcore.weight_settings import WeightMapConfig
+from unetcore.weights import training_targets
 
 logger = logging.getLogger(__name__)
 
