@@ -192,8 +192,8 @@ def test_a_bare_machine_makes_what_the_rules_make(ran, tmp_path):
     folder, plan, dataset, output = ran
     unpacked = unpack_results(folder / "out.zip", plan, tmp_path)
     assert unpacked.missing == []
-    # maps of two trainings, how far tiles are from the whole, and the frame of the first
-    assert len(unpacked.placed) == 2 * 3 + 2 + 1
+    # of two trainings: maps, a frame in three ways, and how far tiles are from the whole
+    assert len(unpacked.placed) == 2 * (3 + 2)
     for training in plan.trainings():
         seam = json.loads((tmp_path / "seams" / training.folder / "seam.json").read_text())
         assert (seam["fold"], seam["seed"]) == (training.fold, training.seed)
@@ -212,7 +212,8 @@ def test_a_bare_machine_makes_what_the_rules_make(ran, tmp_path):
     for clock in (found, record):
         assert clock.pop("train_seconds") >= 0
     assert found == record
-    assert read_probability(tmp_path / "seams/tiny/probability.tif").shape == (3, 40, 48)
+    ways = read_probability(tmp_path / "seams" / FIRST.folder / "probability.tif")
+    assert ways.shape == (3, 40, 48)
     assert not (tmp_path / "runs" / FIRST.folder / "model.safetensors").exists()
     assert "training 2 of 2: tiny fold 1 seed 3" in output
 
@@ -434,7 +435,7 @@ def returned(tmp_path_factory):
     back.write_bytes((there / "out.zip").read_bytes())
     made(folder, "results/bundle/demo.placed.txt", "--cores", "1", *OVERLAYS)
     placed = (folder / "results/bundle/demo.placed.txt").read_text().split()
-    touched = ("--touch", "--forcerun", "train", "predict", "seams", "seam", "--cores", "1")
+    touched = ("--touch", "--forcerun", "train", "predict", "seams", "--cores", "1")
     made(folder, *placed, *touched, *OVERLAYS)
     return folder
 
@@ -445,7 +446,7 @@ def test_of_what_came_back_nothing_is_trained_or_predicted_again(returned):
     for targets in (["results/tables/demo.csv"], figures):
         plan = made(returned, *targets, "-n", *OVERLAYS)
         assert "rule evaluate:" in plan
-        for rule in ("train", "predict", "seams", "seam", "weight_maps", "canonical"):
+        for rule in ("train", "predict", "seams", "weight_maps", "canonical"):
             assert f"rule {rule}:" not in plan
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import predict
 import pytest
-import seam
 import seams
 import torch
 import train
@@ -201,10 +200,9 @@ def test_where_nothing_can_be_locked_a_job_goes_on_and_says_so(seen, monkeypatch
     [
         (train, "launch", {"training": asdict(PAPER), "watch": {}, "processes": 2}),
         (predict, "read_frames", {}),
-        (seam, "read_images", {}),
         (seams, "read_images", {}),
     ],
-    ids=["train", "predict", "seam", "seams"],
+    ids=["train", "predict", "seams"],
 )
 def test_scripts_reserve_before_any_work(monkeypatch, script, work, settings, device, expected):
     calls = []

@@ -93,15 +93,9 @@ class Plan:
         ]
         return sorted(found, key=lambda training: training.seed)  # stable
 
-    def measures_seam(self, training: Training) -> bool:
+    def shows_seams(self, training: Training) -> bool:
         """Whether a frame is predicted in several ways by a training."""
         return self.experiments[training.experiment]["seams"]
-
-    def shows_seams(self, training: Training) -> bool:
-        """Whether the maps of that frame are kept: those of the first training."""
-        own = self.experiments[training.experiment]
-        first = (own["folds"][0], own["seeds"][0])
-        return own["seams"] and (training.fold, training.seed) == first
 
     def names(self, training: Training) -> dict[str, str]:
         """Experiment, dataset, fold and method of a training's network, not averaged."""

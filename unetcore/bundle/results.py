@@ -36,16 +36,12 @@ class WorkFolder:
         return self.path / "predictions" / training.folder / method
 
     def seams(self, training: Training) -> Path:
-        """Maps of the frame that shows seams, of an experiment's first training."""
-        return self.path / "seams" / training.experiment / MAP
-
-    def seam(self, training: Training) -> Path:
-        """What is on record of that frame of a training, written last."""
-        return self.path / "seams" / training.folder / SEAM
+        """Folder of the frame that shows seams, in which seam.json is written last."""
+        return self.path / "seams" / training.folder
 
     def lacks_seams(self, training: Training) -> bool:
         """Whether that frame is still to be predicted by a training."""
-        return self.plan.measures_seam(training) and not self.seam(training).exists()
+        return self.plan.shows_seams(training) and not (self.seams(training) / SEAM).exists()
 
     def missing(self, training: Training) -> list[str]:
         """Methods of a training by which nothing is predicted yet."""
@@ -86,9 +82,7 @@ def pack_results(
                 name = f"predictions/{training.folder}/{method}"
                 archive.add_array(f"{name}/{MAP}", np.load(there / MAP))
                 archive.add(f"{name}/{PREDICTION}", (there / PREDICTION).read_bytes())
-            if folder.plan.measures_seam(training):
-                seam = folder.seam(training).read_bytes()
-                archive.add(f"seams/{training.folder}/{SEAM}", seam)
             if folder.plan.shows_seams(training):
-                name = f"seams/{training.experiment}/{MAP}"
-                archive.add_array(name, np.load(folder.seams(training)))
+                there, name = folder.seams(training), f"seams/{training.folder}"
+                archive.add_array(f"{name}/{MAP}", np.load(there / MAP))
+                archive.add(f"{name}/{SEAM}", (there / SEAM).read_bytes())

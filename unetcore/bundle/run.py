@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from unetcore.augment import AugmentConfig
-from unetcore.bundle.archive import MAP, PLAN, PREDICTION, Archive, PackedDataset, as_file
+from unetcore.bundle.archive import MAP, PLAN, PREDICTION, SEAM, Archive, PackedDataset, as_file
 from unetcore.bundle.maps import ROUNDING, to_levels
 from unetcore.bundle.plan import Training
 from unetcore.bundle.results import WorkFolder, pack_results
@@ -277,8 +277,8 @@ def _predict_seams(archive, folder, training, place):
         tile=folder.plan.experiments[training.experiment]["training"]["output_tile"],
         device=place.device,
     )
-    if folder.plan.shows_seams(training):
-        write_atomically(folder.seams(training), as_file(maps))
+    there = folder.seams(training)
+    write_atomically(there / MAP, as_file(maps))
     run = json.loads(folder.products(training).provenance.read_text())
     record = seam_record(folder.plan.names(training), differences, run)
-    write_atomically(folder.seam(training), record.encode())
+    write_atomically(there / SEAM, record.encode())

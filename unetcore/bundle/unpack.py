@@ -60,10 +60,8 @@ def unpack_results(path: Path, plan: Plan, folder: Path) -> Unpacked:
         _place_run(results, training, folder, names)
         for method in plan.experiments[training.experiment]["methods"]:
             placed.append(_place_prediction(results, training, method, plan, folder))
-        if plan.measures_seam(training):
-            placed.append(_place_seam(results, training, folder))
         if plan.shows_seams(training):
-            placed.append(_place_seams(results, training, folder))
+            placed += _place_seams(results, training, folder)
         logger.info("%s: in place", training)
     return Unpacked(placed, [t for t in plan.trainings() if t not in found])
 
@@ -118,18 +116,11 @@ def _place_prediction(results, training, method, plan, folder):
     return target / PROBABILITY
 
 
-def _place_seam(results, training, folder):
-    """Write what is on record of the frame that shows seams."""
-    inside = f"seams/{training.folder}/{SEAM}"
-    if not (folder / inside).exists():
-        write_atomically(folder / inside, results.read(inside))
-    return folder / inside
-
-
 def _place_seams(results, training, folder):
-    """Write the maps of the frame that shows seams."""
-    inside = f"seams/{training.experiment}"
-    path = folder / inside / PROBABILITY
-    if not path.exists():
-        write_stack(path, results.read_array(f"{inside}/{MAP}"))
-    return path
+    """Write the maps of the frame that shows seams, and what is on record of it."""
+    inside = f"seams/{training.folder}"
+    target = folder / inside
+    if not (target / SEAM).exists():
+        write_stack(target / PROBABILITY, results.read_array(f"{inside}/{MAP}"))
+        write_atomically(target / SEAM, results.read(f"{inside}/{SEAM}"))
+    return [target / PROBABILITY, target / SEAM]

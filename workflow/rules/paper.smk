@@ -152,7 +152,9 @@ rule figure_seams:
     """Why tiles step by multiples of 16 px, not by the side of the output tile (paper Fig. 2)."""
     input:
         images=experiment_input("images.tif"),
-        probability="results/seams/{experiment}/probability.tif",
+        probability=lambda wildcards: (
+            f"{run_folders(wildcards.experiment, 'seams')[0]}/probability.tif"
+        ),
     output:
         figure=report(
             "results/figures/{experiment}/seams.png",

@@ -32,47 +32,26 @@ rule predict:
 
 
 rule seams:
-    """One frame as a whole, in tiles at the right distance, and in tiles at the wrong one (Fig. 2)."""
-    input:
-        images=experiment_input("images.tif"),
-        model=lambda wildcards: f"{run_folders(wildcards.experiment, 'runs')[0]}/model.safetensors",
-    output:
-        probability="results/seams/{experiment}/probability.tif",
-    log:
-        "logs/seams/{experiment}.log",
-    benchmark:
-        "logs/benchmarks/seams/{experiment}.tsv"
-    conda:
-        TORCH_ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=4000,  # of a frame of 512 px at width 64 in one tile, three times
-        gpu=GPUS,
-    params:
-        tile=lambda wildcards: EXPERIMENTS[wildcards.experiment]["training"]["output_tile"],
-        device=unrecorded(hardware),
-        code=code_of("seams"),
-    script:
-        "../scripts/seams.py"
+    """One frame as a whole, in tiles at the right distance, and in tiles at the wrong one (Fig. 2).
 
-
-rule seam:
-    """How far tiles of a trained network are from the whole (claim about Fig. 2)."""
+    How far both are from the whole is a claim's.
+    """
     input:
         images=experiment_input("images.tif"),
         model="results/runs/{experiment}/fold-{fold}/seed-{seed}/model.safetensors",
         training="results/runs/{experiment}/fold-{fold}/seed-{seed}/run.json",
     output:
+        probability="results/seams/{experiment}/fold-{fold}/seed-{seed}/probability.tif",
         seam="results/seams/{experiment}/fold-{fold}/seed-{seed}/seam.json",
     log:
-        "logs/seam/{experiment}/fold-{fold}/seed-{seed}.log",
+        "logs/seams/{experiment}/fold-{fold}/seed-{seed}.log",
     benchmark:
-        "logs/benchmarks/seam/{experiment}/fold-{fold}/seed-{seed}.tsv"
+        "logs/benchmarks/seams/{experiment}/fold-{fold}/seed-{seed}.tsv"
     conda:
         TORCH_ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=4000,  # of a frame of 512 px at width 64 in one tile, three times
         gpu=GPUS,
     params:
         experiment="{experiment}",
@@ -81,9 +60,9 @@ rule seam:
         method=lambda wildcards: network_of(wildcards.experiment),
         tile=lambda wildcards: EXPERIMENTS[wildcards.experiment]["training"]["output_tile"],
         device=unrecorded(hardware),
-        code=code_of("seam"),
+        code=code_of("seams"),
     script:
-        "../scripts/seam.py"
+        "../scripts/seams.py"
 
 
 rule best_threshold:

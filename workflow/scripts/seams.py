@@ -1,27 +1,42 @@
-"""One frame predicted as a whole, in seamless tiles, and in tiles that are not."""
+"""One frame predicted as a whole, in seamless tiles, and in others; how far tiles are from it."""
 
+import json
 from pathlib import Path
 
 import torch
 
 from unetcore.checkpoint import load_model
 from unetcore.data.io import read_images, to_unit_range, write_stack
-from unetcore.fold_prediction import predict_seams
+from unetcore.fold_prediction import predict_seams, seam_record
 from unetcore.gpus import reserve_gpus
 from unetcore.memory import keep_freed_memory
 from unetcore.script import run
 
 
 def main(
-    images: Path, model: Path, probability: Path, *, tile: int, device: str, threads: int = 1
+    images: Path,
+    model: Path,
+    training: Path,
+    probability: Path,
+    seam: Path,
+    *,
+    experiment: str,
+    dataset: str,
+    fold: str,
+    method: str,
+    tile: int,
+    device: str,
+    threads: int = 1,
 ) -> None:
     torch.set_num_threads(threads)
     if device != "cpu":
         reserve_gpus(1)
     keep_freed_memory()
     grey = to_unit_range(read_images(images)[:1], images)
-    maps, _ = predict_seams(grey, load_model(model), tile=tile, device=device)
+    maps, differences = predict_seams(grey, load_model(model), tile=tile, device=device)
     write_stack(probability, maps)
+    names = {"experiment": experiment, "dataset": dataset, "fold": fold, "method": method}
+    seam.write_text(seam_record(names, differences, json.loads(training.read_text())))
 
 
 if __name__ == "__main__":
