@@ -25,6 +25,7 @@ from unetcore.studies import (
 from unetcore.tables import Measurement, describe_change
 
 PLAIN, DICE = Loss("weighted-mean", 0), Loss("weighted-mean", 1.0)
+EXPERIMENTS = {"0.001": "rate-0.001", "0.005": "em"}  # the second changes nothing
 SLICES = "cross-validation on the 4 labelled training slices, 2 contiguous blocks"
 
 
@@ -33,6 +34,7 @@ def plan(**changed):
         "name": "rate",
         "title": "Learning rate",
         "base": "em",
+        "experiments": EXPERIMENTS,
         "changes": {"0.001": "training.learning_rate 0.001 (em: 0.005)", "0.005": "as em"},
         "unseen_folds": ["0"],
     }
@@ -46,7 +48,7 @@ def history(losses):
 
 def result(variant, values, *, seed=0, method="u-net", losses=(0.7, 0.2), **provenance):
     given = {"steps": 20, "train_seconds": 90} | provenance
-    measured = Measurement(f"rate-{variant}", "d", "1", method, seed, SLICES, values, given)
+    measured = Measurement(EXPERIMENTS[variant], "d", "1", method, seed, SLICES, values, given)
     return Result(variant, measured, ("train-02", "train-03"), history(losses))
 
 
@@ -160,7 +162,7 @@ def test_csv_has_a_row_per_number():
         ("rate", "1", "20", "90")
     }
     assert all(r["measured_on"] == SLICES for r in rows)
-    assert rows[2]["provenance"].startswith("experiment rate-0.005; fold 1; seed 3; 20 steps")
+    assert rows[2]["provenance"].startswith("experiment em; fold 1; seed 3; 20 steps")
 
 
 def test_a_training_predicted_twice_is_one_curve_and_two_scores():
@@ -177,14 +179,14 @@ def test_a_training_predicted_twice_is_one_curve_and_two_scores():
 
 def write_training(folder, variant, value, *, validated=""):
     """Files that a variant leaves behind, of fold 1 and seed 0."""
-    place = f"rate-{variant}/fold-1/seed-0"
+    place = f"{EXPERIMENTS[variant]}/fold-1/seed-0"
     run, prediction = folder / "runs" / place, folder / "predictions" / place / "u-net"
     run.mkdir(parents=True)
     prediction.mkdir(parents=True)
     (run / "history.csv").write_text("step,loss,learning_rate\n10,0.6,0.001\n20,0.4,0.001\n")
     (run / "validation.csv").write_text(validated or "step,seconds,loss\n")
     record = {
-        "experiment": f"rate-{variant}",
+        "experiment": EXPERIMENTS[variant],
         "dataset": "d",
         "fold": "1",
         "method": "u-net",
@@ -229,8 +231,9 @@ def test_prediction_without_its_history_is_refused(trained):
 
 
 def test_prediction_of_another_study_is_refused(trained):
-    with pytest.raises(InputError, match=r"experiment 'rate-0\.005' is not of width"):
-        read_results(plan(name="width"), *trained[:2])
+    another = plan(name="width", experiments={"0.001": "rate-0.001", "0.005": "width-0.005"})
+    with pytest.raises(InputError, match=r"experiment 'em' is not of width"):
+        read_results(another, *trained[:2])
 
 
 def test_scripts_from_files_to_files(tmp_path, trained):

@@ -28,13 +28,14 @@ TARGETS = ("demo", "table1", "table2", "figures", "claims", "paper", "studies", 
 CELL_METHODS = ("best-threshold", "u-net", "u-net+mirror4")
 OFFLINE = {"UNET_DATA_MIRROR": ""}
 SEEN = {"CUDA_VISIBLE_DEVICES": "0"}
+WIDE = {"network": {"width": 3}}
 STUDY = {
     "title": "Widths",
     "base": "demo",
     "folds": ["0"],
     "seeds": [0],
     "averaging": ["none"],
-    "variants": {"narrow.2": {"network": {"width": 2}}, "wide": {"network": {"width": 3}}},
+    "variants": {"narrow.2": {"network": {"width": 2}}, "wide": WIDE},
 }
 
 
@@ -148,6 +149,19 @@ def test_published_studies_are_copied_as_table_readable_twin_and_figure(workflow
         assert f"docs/results/studies/em-cpu-rate.{suffix}" in result.stdout
 
 
+def test_a_variant_that_changes_nothing_is_the_base_and_is_not_trained_again(workflow):
+    result = snakemake(workflow, "-n", "results/studies/em-why.csv")
+    assert result.returncode == 0, result.stdout[-3000:]
+    assert "em-why-base" not in result.stdout
+    (table,) = [line for line in result.stdout.splitlines() if "input: results/predictions" in line]
+    for seed in range(3):
+        for experiment in ("em", "em-why-no-shift"):
+            path = f"results/predictions/{experiment}/fold-2/seed-{seed}/u-net/metrics.json"
+            assert path in table
+    assert "rot7" not in table  # which the base is also predicted by, and the study is not about
+    assert "results/predictions/em/fold-0" not in table
+
+
 @pytest.mark.parametrize(("study", "trains"), [("em-tiles", True), (None, False)])
 def test_figure_of_tiles_and_batches_trains_only_for_a_study(workflow, tmp_path, study, trains):
     overlay = tmp_path / "study.yaml"
@@ -231,8 +245,16 @@ def test_figures_of_the_paper_are_published_of_phantoms_alone(workflow):
             "studies.demo: a table has this name",
         ),
         (
-            {"studies": {"em": STUDY | {"variants": {"rate-0.01": {}, "b": {}}}}},
+            {"studies": {"em": STUDY | {"variants": {"rate-0.01": WIDE, "b": WIDE}}}},
             "studies.em-rate.variants.0.01: there is another experiment 'em-rate-0.01'",
+        ),
+        (
+            {"studies": {"em-why": {"seeds": [0, 7]}}},
+            "studies.em-why.variants.base: it is 'em' itself, which has no 7 among its seeds",
+        ),
+        (
+            {"studies": {"twice": STUDY | {"folds": ["official"], "variants": {"a": {}, "b": {}}}}},
+            "studies.twice.variants.b: another variant changes nothing either",
         ),
         (
             {"run_studies": ["emrate"]},

@@ -51,8 +51,9 @@ class Study:
 
     Attributes
     ----------
-    name, title : the experiment of a variant is called NAME-VARIANT.
+    name, title : of the study.
     base : experiment whose settings the variants change.
+    experiments : name of the experiment that is a variant; the base itself for one without changes.
     changes : what each variant changes, in words (`describe_change`), in the order of the table.
     unseen_folds : folds of the base that no variant was measured on.
     chosen : the variant that the recipe took, None while nothing is chosen.
@@ -62,6 +63,7 @@ class Study:
     name: str
     title: str
     base: str
+    experiments: Mapping[str, str]
     changes: Mapping[str, str]
     unseen_folds: Sequence[str] = ()
     chosen: str | None = None
@@ -116,7 +118,7 @@ def read_results(study: Study, metrics: Sequence[Path], histories: Sequence[Path
     InputError : a file is damaged, is of no variant of the study, or has no training beside it.
     """
     curves = {training_of(path): read_history(path) for path in histories}
-    variants = {f"{study.name}-{variant}": variant for variant in study.changes}
+    variants = {experiment: variant for variant, experiment in study.experiments.items()}
     results = []
     for path in metrics:
         measured = read_measurement(path)
@@ -145,8 +147,10 @@ def read_held_out(study: Study, validations: Sequence[Path]) -> dict[str, list[H
     dict of lists of HeldOut; one without a row is of a training that was not validated.
     """
     by_experiment = grouped(validations, lambda path: training_of(path)[0])
-    paths = {variant: by_experiment.get(f"{study.name}-{variant}", []) for variant in study.changes}
-    return {variant: [read_validation(path) for path in found] for variant, found in paths.items()}
+    return {
+        variant: [read_validation(path) for path in by_experiment.get(experiment, [])]
+        for variant, experiment in study.experiments.items()
+    }
 
 
 def curves(results: Sequence[Result]) -> dict[str, list[History]]:

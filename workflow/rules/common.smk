@@ -225,13 +225,14 @@ def run_folders(name, stem):
 
 def methods(name):
     """Values of the wildcard {method} that an experiment evaluates."""
-    names = method_names(EXPERIMENTS[name])
-    networks = [method for method in names if method != "best-threshold"]
-    seeds = EXPERIMENTS[name]["seeds"]
-    return [
-        *(method for method in names if method not in networks),
-        *(f"seed-{seed}/{method}" for seed in seeds for method in networks),
-    ]
+    threshold = [m for m in method_names(EXPERIMENTS[name]) if m == "best-threshold"]
+    return [*threshold, *network_methods(EXPERIMENTS[name])]
+
+
+def network_methods(settings):
+    """Values of the wildcard {method} that are networks, by seed and averaging."""
+    networks = [method for method in method_names(settings) if method != "best-threshold"]
+    return [f"seed-{seed}/{method}" for seed in settings["seeds"] for method in networks]
 
 
 def experiment_metrics(name):
@@ -389,7 +390,7 @@ def published_figure_sets():
 
 def study_experiments(name):
     """Names of the experiments that are the variants of a study."""
-    return [f"{name}-{variant}" for variant in config["studies"][name]["variants"]]
+    return [experiment for experiment, _ in VARIANTS[name].values()]
 
 
 def study_metrics(wildcards):
@@ -401,10 +402,9 @@ def metrics_of_study(study):
     """Every metrics.json of the networks of a study, on its folds alone."""
     return [
         f"results/predictions/{name}/fold-{fold}/{method}/metrics.json"
-        for name in study_experiments(study)
-        for fold in config["studies"][study]["folds"]
-        for method in methods(name)
-        if method != "best-threshold"
+        for name, settings in VARIANTS[study].values()
+        for fold in settings["folds"]
+        for method in network_methods(settings)
     ]
 
 
@@ -412,9 +412,9 @@ def study_runs(name):
     """Input function: a file of every training of a study."""
     return lambda wildcards: [
         f"results/runs/{experiment}/fold-{fold}/seed-{seed}/{name}"
-        for experiment in study_experiments(wildcards.study)
-        for fold in EXPERIMENTS[experiment]["folds"]
-        for seed in EXPERIMENTS[experiment]["seeds"]
+        for experiment, settings in VARIANTS[wildcards.study].values()
+        for fold in settings["folds"]
+        for seed in settings["seeds"]
     ]
 
 
@@ -425,13 +425,14 @@ def study_plan(wildcards):
     sections = ["split", *config["defaults"]]
     before = {section: base[section] for section in sections}
     changes = {}
-    for variant, experiment in zip(study["variants"], study_experiments(name), strict=True):
-        changed = {section: EXPERIMENTS[experiment][section] for section in sections}
+    for variant, (_, settings) in VARIANTS[name].items():
+        changed = {section: settings[section] for section in sections}
         changes[variant] = describe_change(before, changed, study["base"])
     return {
         "name": name,
         "title": study["title"],
         "base": study["base"],
+        "experiments": dict(zip(changes, study_experiments(name), strict=True)),
         "changes": changes,
         "unseen_folds": [fold for fold in base["folds"] if fold not in study["folds"]],
         "chosen": study.get("chosen"),
@@ -464,9 +465,11 @@ def tile_study_variants(wildcards):
 
 
 def bundle_experiments(wildcards):
-    """Names of the experiments of a table, or of the variants of a study."""
+    """Settings of the experiments of a table, or of the variants of a study, by their names."""
     name = wildcards.bundle
-    return config["tables"][name] if name in config["tables"] else study_experiments(name)
+    if name in config["tables"]:
+        return {experiment: EXPERIMENTS[experiment] for experiment in config["tables"][name]}
+    return dict(VARIANTS[name].values())
 
 
 def bundle_files(pattern):
@@ -479,19 +482,23 @@ def bundle_files(pattern):
 
 def bundled_experiments(wildcards):
     """Param function: settings, folds, seeds and methods of the experiments of a bundle."""
-    return {name: bundled_settings(name) for name in bundle_experiments(wildcards)}
+    is_study = wildcards.bundle in VARIANTS
+    return {
+        name: bundled_settings(name, settings)
+        | {
+            "folds": settings["folds"] if is_study else folds(name),
+            "seams": has_phase(name) and not is_study,  # the figures of studies show none
+        }
+        for name, settings in bundle_experiments(wildcards).items()
+    }
 
 
-def bundled_settings(name):
+def bundled_settings(name, settings):
     """Settings of an experiment as a bundle wants them, see `unetcore.bundle.plan`."""
-    settings = EXPERIMENTS[name]
     as_they_are = ("dataset", "split", "seeds", "network", "augmentation", "prediction")
     training, network = settings["training"], network_of(name)
-    is_study = is_variant(name)
     return {key: settings[key] for key in as_they_are} | {
-        "folds": folds(name),
         "training": {key: value for key, value in training.items() if key not in OF_THE_WATCH},
         "watch": {key: training[key] for key in OF_THE_WATCH},
-        "seams": not is_study and has_phase(name),  # the figures of studies show none
         "methods": {network + ("" if a == "none" else f"+{a}"): a for a in settings["averaging"]},
     }

@@ -1,8 +1,8 @@
 """Reads and checks the configuration; nothing else does.
 
 Makes: `EXPERIMENTS`, the settings of every experiment and of every variant of a study with the
-defaults filled in, and `DATASETS`, the catalogue. A mistake is refused before any job starts, in one
-line that names the key.
+defaults filled in, `VARIANTS`, which of them each study compares, and `DATASETS`, the catalogue. A
+mistake is refused before any job starts, in one line that names the key.
 """
 
 import os
@@ -186,21 +186,45 @@ def variant_overrides(name):
         yield variant, override
 
 
-def experiments():
-    """Settings of all experiments and of all variants of studies; no name may stand for two."""
-    found = {
-        name: experiment(f"experiments.{name}", override)
-        for name, override in config["experiments"].items()
-    }
-    for study in config["studies"]:
-        if study in config["tables"]:
-            refuse(f"studies.{study}: a table has this name")
-        for variant, override in variant_overrides(study):
-            name, where = f"{study}-{variant}", f"studies.{study}.variants.{variant}"
-            if name in found:
-                refuse(f"{where}: there is another experiment {name!r}")
-            found[name] = experiment(where, override)
+def variants(study):
+    """Experiment and settings of every variant of a study, by its name.
+
+    One that changes nothing is the base itself, on the folds and with the seeds of the study: nothing
+    is trained twice.
+    """
+    base, found = config["studies"][study]["base"], {}
+    if study in config["tables"]:
+        refuse(f"studies.{study}: a table has this name")
+    for variant, override in variant_overrides(study):
+        where = f"studies.{study}.variants.{variant}"
+        settings = experiment(where, override)
+        if config["studies"][study]["variants"][variant]:
+            found[variant] = f"{study}-{variant}", settings
+            continue
+        if base in dict(found.values()):
+            refuse(f"{where}: another variant changes nothing either")
+        check_covers(EXPERIMENTS[base], settings, f"{where}: it is {base!r} itself, which has no")
+        found[variant] = base, settings
     return found
+
+
+def check_covers(base, settings, complaint):
+    """Refuse folds, seeds or averagings that a base does not have."""
+    for key in ("folds", "seeds", "averaging"):
+        for value in settings[key]:
+            if value not in base[key]:
+                refuse(f"{complaint} {value!r} among its {key}")
+
+
+def add_variants():
+    """Add the variants of studies to the experiments; no name may stand for two."""
+    for study, found in VARIANTS.items():
+        for variant, (name, settings) in found.items():
+            if not config["studies"][study]["variants"][variant]:
+                continue
+            if name in EXPERIMENTS:
+                refuse(f"studies.{study}.variants.{variant}: there is another experiment {name!r}")
+            EXPERIMENTS[name] = settings
 
 
 def experiment(where, override):
@@ -285,7 +309,12 @@ put_numbers_in_order()
 DATASETS = read_datasets()
 GENERATED = [name for name, dataset in DATASETS.items() if dataset.generator]
 DOWNLOADED = [name for name, dataset in DATASETS.items() if not dataset.generator]
-EXPERIMENTS = experiments()
+EXPERIMENTS = {
+    name: experiment(f"experiments.{name}", override)
+    for name, override in config["experiments"].items()
+}
+VARIANTS = {study: variants(study) for study in config["studies"]}
+add_variants()
 check_names()
 check_batches()
 check_claims()
