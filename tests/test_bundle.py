@@ -372,6 +372,45 @@ def test_another_training_in_the_place_is_not_overwritten(ran, tmp_path):
     assert not (tmp_path / "predictions").exists()
 
 
+@pytest.fixture
+def overlapping(ran, tmp_path):
+    """Results in place, of which the second training came of another bundle that has it, too."""
+    folder, plan, *_ = ran
+    unpack_results(folder / "out.zip", plan, tmp_path)
+    path = tmp_path / "runs" / SECOND.folder / "run.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"train_seconds": 12345, "hardware": "another GPU"}))
+    return path
+
+
+def test_a_training_of_two_bundles_stays_as_it_came_first(ran, tmp_path, overlapping):
+    folder, plan, *_ = ran
+    before = overlapping.read_text()
+    again = unpack_results(folder / "out.zip", plan, tmp_path)
+    assert overlapping.read_text() == before
+    first = unpack_results(folder / "out.zip", plan, tmp_path / "anew")
+    expected = {path.relative_to(tmp_path / "anew") for path in first.placed}
+    assert {path.relative_to(tmp_path) for path in again.placed} == expected
+
+
+def test_a_training_of_two_bundles_must_have_all_predictions(ran, tmp_path, overlapping):
+    folder, plan, *_ = ran
+    path = next((tmp_path / "predictions" / SECOND.folder).glob("*/prediction.json"))
+    path.unlink()
+    with pytest.raises(InputError, match=r"prediction\.json: the same training is there without"):
+        unpack_results(folder / "out.zip", plan, tmp_path)
+
+
+def test_a_training_is_not_put_beside_predictions_of_another(ran, tmp_path, overlapping):
+    folder, plan, *_ = ran
+    overlapping.unlink()
+    path = next((tmp_path / "predictions" / SECOND.folder).glob("*/prediction.json"))
+    path.write_text("{}")
+    with pytest.raises(InputError, match=r"prediction\.json: of another training"):
+        unpack_results(folder / "out.zip", plan, tmp_path)
+    assert not overlapping.exists()
+
+
 def test_the_same_content_makes_the_same_bundle(ran, tmp_path):
     folder, plan, *_ = ran
     bundle, again, _ = pack(tmp_path)

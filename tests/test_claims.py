@@ -216,10 +216,16 @@ def test_times_of_different_machines_are_not_compared():
         replace(measured(1.0, method=method, metric=SECONDS), provenance={"prediction_hardware": m})
         for method, m in (("u-net", "a GPU"), ("u-net+rot7", "two cores"))
     ]
-    with pytest.raises(InputError, match="times of different machines, a GPU and two cores"):
+    with pytest.raises(InputError, match=r"times of different machines, a GPU, .* and two cores"):
         judge(claim(ratio=True, **sides), runs, 0.95)
-    same = [replace(m, provenance={"prediction_hardware": "two cores"}) for m in runs]
+    machine = {"prediction_hardware": "two cores", "prediction_threads": 1}
+    machine |= {"prediction_precision": "float32"}
+    same = [replace(m, provenance=machine) for m in runs]
     assert judge(claim(ratio=True, **sides), same, 0.95).effect == 1
+    for changed in ({"prediction_threads": 2}, {"prediction_precision": "bfloat16"}):
+        other = [same[0], replace(same[1], provenance=machine | changed)]
+        with pytest.raises(InputError, match=f"two cores, .*{next(iter(changed.values()))}"):
+            judge(claim(ratio=True, **sides), other, 0.95)
 
 
 def test_what_was_trained_stands_in_the_comparison():

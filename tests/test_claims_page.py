@@ -7,8 +7,10 @@ import pytest
 import torch
 import yaml
 from test_model import operations_by_hooks
+from torch.utils.flop_counter import FlopCounterMode
 
 from unetcore.augment import AugmentConfig
+from unetcore.families import build_network
 from unetcore.geometry import input_size, multiply_accumulates
 from unetcore.model import UNet
 from unetcore.settings import NetworkConfig, TrainConfig
@@ -40,13 +42,32 @@ def variant(name):
 
 
 def test_page_names_every_variant_that_a_claim_is_tested_by():
-    names = {
-        f"{key}-{name}" for key, study in CONFIG["studies"].items() for name in study["variants"]
-    }
+    bases = {study["base"] for study in CONFIG["studies"].values()}
     for claim in CONFIG["claims"]["comparisons"]:
-        against = claim.get("against_experiment", claim["experiment"])
-        assert against in names | set(CONFIG["experiments"])
-        assert against in PAGE, claim["claim"]
+        sides = {claim["experiment"], claim.get("against_experiment", claim["experiment"])}
+        for name in sides - bases:
+            assert f"`{name}`" in PAGE, claim["claim"]
+
+
+def operations(experiment):
+    """Multiplications and additions of the forward passes of an experiment's training."""
+    training = DEFAULTS["training"] | experiment.get("training", {})
+    config = NetworkConfig(**DEFAULTS["network"] | experiment.get("network", {}))
+    side = config.input_tile(training["output_tile"])
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        build_network(config)(torch.empty(training["batch"], 1, side, side))
+    return counter.get_total_flops() * training["steps"]
+
+
+def test_operations_of_the_compared_networks_are_those_that_the_page_names():
+    whole = operations(CONFIG["experiments"]["em"])
+    for name, said in (("em-fcn", "0.48"), ("em-window", "0.10")):
+        assert f"{operations(CONFIG['experiments'][name]) / whole:.2f}" == said
+        (line,) = [line for line in PAGE.splitlines() if f"`{name}`:" in line]
+        assert f"{said} times the operations" in line
+    cpu = yaml.safe_load((ROOT / "config/cpu.yaml").read_text("utf-8"))["experiments"]
+    share = operations(cpu["em-cpu-window"]) / operations(cpu["em-cpu"])
+    assert f"on two cores {share:.2f} times" in line
 
 
 @pytest.mark.parametrize(("base", "name", "change"), VARIANTS, ids=str)

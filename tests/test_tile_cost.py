@@ -126,6 +126,13 @@ def test_a_grid_is_measured_and_what_takes_too_much_is_named(tmp_path, caplog):
     ]
 
 
+def test_a_width_of_the_expansive_path_that_changes_nothing_is_measured_too():
+    grid = Grid(tiles=[4], batches=[1], repeats=1, memory_mb=1000)
+    network = replace(TINY, width=3, expansive_width=3)
+    (measured,) = tile_costs("tiny", network, TRAINING, grid, device="cpu")
+    assert measured.seconds > 0
+
+
 def test_a_limit_below_every_update_is_refused():
     grid = Grid(tiles=[4], batches=[1], repeats=1, memory_mb=1)
     with pytest.raises(InputError, match="memory_mb 1: no update takes so little"):

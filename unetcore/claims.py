@@ -371,15 +371,26 @@ def _evidence(pairs) -> str:
 
 
 def _check_machines(claim: Claim, used: Sequence[Measurement]) -> None:
-    """Refuse to compare times of different machines."""
+    """Refuse to compare times of different machines, numbers of threads or precisions."""
     if not {claim.metric, claim.against_metric} & {SECONDS, ONE_BY_ONE}:
         return
-    machines = distinct(m.provenance.get("prediction_hardware") for m in used)
+    machines = distinct(_machine(m.provenance) for m in used)
     if len(machines) > 1:
         raise InputError(
             f"claim {claim.claim!r}: times of different machines, {' and '.join(machines)}: "
             "predict both sides on one"
         )
+
+
+def _machine(provenance: Mapping[str, object]) -> str:
+    """Where and how a prediction was computed, as far as its time depends on it."""
+    threads = provenance.get("prediction_threads")
+    facts = (
+        provenance.get("prediction_hardware", "unknown"),
+        f"{threads} thread(s)" if threads else "threads unknown",
+        provenance.get("prediction_precision", "precision unknown"),
+    )
+    return ", ".join(map(str, facts))
 
 
 def _effect(gains, confidence, ratio):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
+import torch
 from torch import nn
 
 from unetcore.data.frames import Frame
@@ -68,6 +69,7 @@ def predict_frames(
         "prediction_code": code,
         "prediction_precision": resolve_precision(prediction["precision"], predictor.device),
         "prediction_hardware": hardware(gpu_name(predictor.device)),
+        "prediction_threads": torch.get_num_threads(),
         "plan": {
             "tile": plan.tile,
             "crops": plan.crops,

@@ -208,10 +208,10 @@ def markdown_text(study: Study, results: Sequence[Result]) -> str:
     ]
     parts = [
         f"# {study.title}",
-        f"Every variant is the experiment {study.base} with the change that its line names, "
-        "trained by itself. Training loss: mean over the last tenth of the steps; not comparable "
-        "where a change is of the loss or of the weight map. Metrics: mean "
-        "± standard deviation over n predictions (folds and seeds), smaller is better where ↓ "
+        f"Every variant is the experiment {study.base} with the change that its line names; one "
+        "without a change is that experiment itself. Training loss: mean over the last tenth of "
+        "the steps; not comparable where a change is of the loss or of the weight map. Metrics: "
+        "mean ± standard deviation over n predictions (folds and seeds), smaller is better where ↓ "
         "stands, larger where ↑ stands, the best of a column is bold.",
         _table(study, results),
         f"Measured on: **{_images(results)}**",

@@ -102,7 +102,8 @@ def measure(network: NetworkConfig, training: TrainConfig, device: str, threads:
     if training.deterministic:
         repeatable(place)
     small = replace(training, output_tile=4, batch=1)
-    _new_update(replace(network, width=2), small, place)()  # libraries are loaded, threads started
+    narrow = replace(network, width=2, expansive_width=None)
+    _new_update(narrow, small, place)()  # libraries are loaded, threads started
     before = _memory_now(place)
     update = _new_update(network, training, place)
     for _ in range(WARM_UP + 1 if place.type == "cuda" else 1):

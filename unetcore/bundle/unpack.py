@@ -1,5 +1,6 @@
 """Results of a bundle, put where the workflow would have made them."""
 
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from unetcore.differences import differences
 from unetcore.errors import InputError
 
 PROBABILITY = "probability.tif"
+OF_THE_MACHINE = ("train_seconds", "hardware", "threads", "processes")  # of run.json
 
 logger = logging.getLogger(__name__)
 
@@ -47,16 +49,22 @@ def unpack_results(path: Path, plan: Plan, folder: Path) -> Unpacked:
     Raises
     ------
     InputError : a damaged file; results of other settings, data or code than the plan's, or that it
-        does not ask for; a training that is there already, and is another.
+        does not ask for; a training that is there already, and is another, or was not predicted in
+        all ways that the plan asks for; predictions without their training.
     """
     results = Archive(path)
     made, names = results.read_plan(), results.names()
     found = [t for t in made.trainings() if f"runs/{t.folder}/{RECORDS[-1]}" in names]
+    placed, new = [], []
     for training in found:
         _check_belongs(results, made, training, plan)
-        _check_place(results, training, folder)
-    placed = []
-    for training in found:
+        if _is_made_twice(results, training, folder):
+            placed += _kept(results, training, plan, folder)
+            logger.info("%s: is there, by the same settings, and is kept", training)
+        else:
+            _check_place(results, training, plan, folder)
+            new.append(training)
+    for training in new:
         _place_run(results, training, folder, names)
         for method in plan.experiments[training.experiment]["methods"]:
             placed.append(_place_prediction(results, training, method, plan, folder))
@@ -83,13 +91,45 @@ def _check_belongs(results, made, training, plan):
         raise InputError(f"{where}: its run.json is of another training ({found})")
 
 
-def _check_place(results, training, folder):
-    """Refuse to replace another training."""
-    path = folder / "runs" / training.folder / "run.json"
-    if path.exists() and path.read_bytes() != results.read(f"runs/{training.folder}/run.json"):
+def _is_made_twice(results, training, folder):
+    """Whether another training by the same code, seed and settings is there, of another bundle."""
+    inside = f"runs/{training.folder}/{RECORDS[-1]}"
+    path = folder / inside
+    if not path.exists() or path.read_bytes() == results.read(inside):
+        return False
+    there, other = json.loads(path.read_text("utf-8")), results.read_record(inside)
+    for name in OF_THE_MACHINE:
+        there.pop(name, None), other.pop(name, None)
+    if found := differences(there, other):
         raise InputError(
-            f"{path}: another training is there: remove its folder to take that of {results.path}"
+            f"{path}: another training is there ({found}): remove its folders under runs, "
+            f"predictions and seams to take that of {results.path}"
         )
+    return True
+
+
+def _kept(results, training, plan, folder):
+    """Maps of a training that is there; it must have all that the plan asks for."""
+    methods = plan.experiments[training.experiment]["methods"]
+    wanted = [folder / "predictions" / training.folder / method / PREDICTION for method in methods]
+    if plan.shows_seams(training):
+        wanted.append(folder / "seams" / training.folder / SEAM)
+    if lacking := [path for path in wanted if not path.exists()]:
+        raise InputError(
+            f"{lacking[0]}: the same training is there without it: remove its folders under runs, "
+            f"predictions and seams to take that of {results.path}"
+        )
+    maps = [path.with_name(PROBABILITY) for path in wanted]
+    return maps + [path for path in wanted if path.name == SEAM]
+
+
+def _check_place(results, training, plan, folder):
+    """Refuse to put a training beside predictions of another."""
+    for method in plan.experiments[training.experiment]["methods"]:
+        inside = f"predictions/{training.folder}/{method}/{PREDICTION}"
+        path = folder / inside
+        if path.exists() and path.read_bytes() != results.read(inside):
+            raise InputError(f"{path}: of another training than that of {results.path}: remove it")
 
 
 def _place_run(results, training, folder, names):

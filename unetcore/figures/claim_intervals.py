@@ -28,8 +28,9 @@ class Effect:
     verdict : in words.
     sign : 1 where the claim is supported, -1 where it is not, 0 where nothing is decided.
     effect : mean gain.
-    low, high : its interval, None for a single pair.
-    gains : of each fold and seed.
+    low, high : its interval, None for a single pair; where there is a limit, the range of gains.
+    gains : of each seed, averaged over its folds; of each fold where there is one seed; of every
+        fold and seed where there is a limit.
     ratio : whether these are quotients, of which 1 is nothing.
     """
 
@@ -55,8 +56,9 @@ def claim_intervals(effects: Sequence[Effect], confidence: float) -> Figure:
 
     Returns
     -------
-    Figure: right of the line through nothing a claim holds. Dots are folds and seeds, the bar is
-    the interval of their mean; a claim is decided where the bar does not touch the line.
+    Figure: right of the line through nothing a claim holds. Dots are the gains, the bar is the
+    interval of their mean, or their range where there is a limit; a claim is decided where the bar
+    does not touch the line.
     """
     figure = new_figure(WIDTH, ROW * len(effects) + HEAD)
     axes = figure.add_subplot()
@@ -69,7 +71,10 @@ def claim_intervals(effects: Sequence[Effect], confidence: float) -> Figure:
     axes.set_yticks(range(len(effects)), names, fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_title(f"effect with {confidence:.0%} interval; each row has its own scale")
+    axes.set_title(
+        f"effect with {confidence:.0%} interval, or range where there is a limit; "
+        "each row has its own scale"
+    )
     return figure
 
 

@@ -34,7 +34,7 @@ rule predict:
 rule seams:
     """One frame as a whole, in tiles at the right distance, and in tiles at the wrong one (Fig. 2).
 
-    How far both are from the whole is a claim's.
+    How far the first of the two are from the whole is what a claim is about.
     """
     input:
         images=experiment_input("images.tif"),
