@@ -2,6 +2,7 @@
 
 import csv
 import json
+from itertools import pairwise
 
 import figure_study
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import study_table
 
 from unetcore.errors import InputError
+from unetcore.evaluate import OF_MEMBRANES
 from unetcore.figures import HeldOut, History, Loss, study
 from unetcore.figures.study import positions
 from unetcore.studies import (
@@ -292,6 +294,17 @@ def test_points_are_the_values_and_the_line_goes_through_the_means_in_order():
     assert mean.get_xydata().tolist() == [[0.01, 0.125], [0.1, 0.375]]
     assert axes.get_xscale() == "log"
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.1", "0.01"]
+
+
+def test_names_of_numbers_that_lie_close_together_do_not_touch():
+    numbers = ["1", "2", "5", "10", "20", "24"]
+    scores_of = {metric: {"u-net": {n: [0.5] for n in numbers}} for metric in OF_MEMBRANES}
+    figure = draw(scores_of, numbers)
+    figure.canvas.draw()
+    axes = panel(figure, "V_info ↑")
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert [label.get_text() for label in axes.get_xticklabels()] == numbers
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 @pytest.mark.parametrize(

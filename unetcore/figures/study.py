@@ -4,10 +4,12 @@ import math
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Tick
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
@@ -23,6 +25,7 @@ MARKERS = ("o", "s", "^", "D")  # by method
 ASIDE = 0.24  # between two methods of a category, whose neighbours are 1 away
 WATCHED = ("rand_error", "seg")  # what tells whether cells are parted
 SHORT_NAMES = 12  # characters of all category names together that fit below a panel unturned
+CLOSE = 1.4  # ratio of two numbers whose names would touch below a panel
 TALL, WIDE, NARROW = 2.5, 3.6, 2.2  # inches: a row, the panel of the losses, one of a metric
 
 
@@ -234,7 +237,17 @@ def _mark_variants(
     axes.xaxis.set_major_locator(FixedLocator(list(places)))
     turned = sum(map(len, variants)) > SHORT_NAMES
     how = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if turned else {}
-    axes.set_xticks(list(places), list(variants), fontsize=7.5, **how)
+    labels = axes.set_xticks(list(places), list(variants), fontsize=7.5, **how)
+    if numeric and not turned:
+        _part_neighbours(labels)
+
+
+def _part_neighbours(labels: Sequence[Tick]) -> None:
+    """Let the labels of numbers that lie close together lean away from each other."""
+    for left, right in pairwise(sorted(labels, key=lambda tick: tick.get_loc())):
+        if right.get_loc() / left.get_loc() < CLOSE:
+            left.label1.set_ha("right")
+            right.label1.set_ha("left")
 
 
 def _legend(looks: Mapping[str, _Look], methods: Sequence[str], chosen: str | None) -> list[Artist]:
