@@ -18,7 +18,7 @@ demo: $(INSTALLED)  ## Run the pipeline on generated images, to tables, figures 
 	@cat results/tables/demo.md
 
 test: lint  ## Check style, then run every test that this machine can run
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 bench: $(BENCH)/installed  ## Measure against peers, into results/bench/*.csv and docs/benchmarks.md
 	$(BENCH)/bin/python -m benchmarks

@@ -6,6 +6,14 @@ import sys
 
 import pytest
 
+# Files that take minutes, with the longest first: of several workers, none begins them last.
+LONGEST = ("test_workflow_paper.py", "test_workflow_killed.py", "test_workflow.py")
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
 
 @pytest.fixture(autouse=True)
 def one_thread():
