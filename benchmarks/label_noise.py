@@ -5,7 +5,6 @@ Needs the slices that the workflow has read: `python -m benchmarks.label_noise`
 
 import argparse
 import datetime
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,8 +15,9 @@ from scipy import ndimage
 from benchmarks.page import put_between
 from unetcore.data.frames import read_frames, split_frames
 from unetcore.data.io import read_labels
-from unetcore.errors import BAD_INPUT, InputError
+from unetcore.errors import InputError
 from unetcore.evaluate import OF_MEMBRANES, evaluate
+from unetcore.script import one_line_errors
 from unetcore.tables import MEASURES, markdown_table, mean_and_spread
 
 PAGE = Path("docs/label-noise.md")
@@ -134,8 +134,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line_errors():
         main()
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(BAD_INPUT)

@@ -6,7 +6,6 @@ Needs networks that the workflow has trained, and the slices that it has read:
 
 import argparse
 import datetime
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,12 @@ from unetcore.checkpoint import load_model
 from unetcore.data.frames import read_frames
 from unetcore.data.intensity import normalise
 from unetcore.data.io import read_images, read_labels, to_unit_range
-from unetcore.errors import BAD_INPUT, InputError
+from unetcore.errors import InputError
 from unetcore.evaluate import OF_MEMBRANES, evaluate
 from unetcore.normalised import with_fixed_statistics
 from unetcore.predict import Predictor, predict_probability, softmax
 from unetcore.provenance import hardware
+from unetcore.script import one_line_errors
 from unetcore.tables import MEASURES, markdown_table, mean_and_spread
 from unetcore.tiling import Tile, input_tile, predict_tiled
 
@@ -180,8 +180,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with one_line_errors():
         main()
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(BAD_INPUT)

@@ -24,9 +24,10 @@ from benchmarks.page import write_csv
 from benchmarks.timing import Row, larger_is_better, smaller_is_better
 from unetcore import geometry
 from unetcore.data.download import fetch
-from unetcore.errors import BAD_INPUT, InputError
+from unetcore.errors import InputError
 from unetcore.evaluate import OF_MEMBRANES
 from unetcore.recipes import FAST
+from unetcore.script import one_line_errors
 from unetcore.tables import MEASURES, markdown_table, mean_and_spread
 
 logger = logging.getLogger("benchmarks.quality")  # also where the module itself is the program
@@ -363,8 +364,5 @@ def _seconds(text: str) -> float:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # ends the workers
-    try:
+    with one_line_errors():
         main()
-    except InputError as error:
-        print(error, file=sys.stderr)
-        sys.exit(BAD_INPUT)

@@ -401,12 +401,13 @@ def test_a_training_of_two_bundles_must_have_all_predictions(ran, tmp_path, over
         unpack_results(folder / "out.zip", plan, tmp_path)
 
 
-def test_a_training_is_not_put_beside_predictions_of_another(ran, tmp_path, overlapping):
+@pytest.mark.parametrize("pattern", ["predictions/{}/*/prediction.json", "seams/{}/seam.json"])
+def test_a_training_is_not_put_beside_maps_of_another(ran, tmp_path, overlapping, pattern):
     folder, plan, *_ = ran
     overlapping.unlink()
-    path = next((tmp_path / "predictions" / SECOND.folder).glob("*/prediction.json"))
+    path = next(tmp_path.glob(pattern.format(SECOND.folder)))
     path.write_text("{}")
-    with pytest.raises(InputError, match=r"prediction\.json: of another training"):
+    with pytest.raises(InputError, match=rf"{path.name}: of another training"):
         unpack_results(folder / "out.zip", plan, tmp_path)
     assert not overlapping.exists()
 

@@ -98,9 +98,7 @@ def _is_made_twice(results, training, folder):
     if not path.exists() or path.read_bytes() == results.read(inside):
         return False
     there, other = json.loads(path.read_text("utf-8")), results.read_record(inside)
-    for name in OF_THE_MACHINE:
-        there.pop(name, None), other.pop(name, None)
-    if found := differences(there, other):
+    if found := differences(_decisive(there), _decisive(other)):
         raise InputError(
             f"{path}: another training is there ({found}): remove its folders under runs, "
             f"predictions and seams to take that of {results.path}"
@@ -108,12 +106,21 @@ def _is_made_twice(results, training, folder):
     return True
 
 
+def _decisive(record):
+    """What is on record of a training, without what another machine would record otherwise."""
+    return {name: value for name, value in record.items() if name not in OF_THE_MACHINE}
+
+
+def _records(training, plan):
+    """Files that are written last, beside the maps that they are about."""
+    methods = plan.experiments[training.experiment]["methods"]
+    records = [f"predictions/{training.folder}/{method}/{PREDICTION}" for method in methods]
+    return [*records, f"seams/{training.folder}/{SEAM}"] if plan.shows_seams(training) else records
+
+
 def _kept(results, training, plan, folder):
     """Maps of a training that is there; it must have all that the plan asks for."""
-    methods = plan.experiments[training.experiment]["methods"]
-    wanted = [folder / "predictions" / training.folder / method / PREDICTION for method in methods]
-    if plan.shows_seams(training):
-        wanted.append(folder / "seams" / training.folder / SEAM)
+    wanted = [folder / inside for inside in _records(training, plan)]
     if lacking := [path for path in wanted if not path.exists()]:
         raise InputError(
             f"{lacking[0]}: the same training is there without it: remove its folders under runs, "
@@ -124,9 +131,8 @@ def _kept(results, training, plan, folder):
 
 
 def _check_place(results, training, plan, folder):
-    """Refuse to put a training beside predictions of another."""
-    for method in plan.experiments[training.experiment]["methods"]:
-        inside = f"predictions/{training.folder}/{method}/{PREDICTION}"
+    """Refuse to put a training beside maps of another."""
+    for inside in _records(training, plan):
         path = folder / inside
         if path.exists() and path.read_bytes() != results.read(inside):
             raise InputError(f"{path}: of another training than that of {results.path}: remove it")
