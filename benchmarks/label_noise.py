@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from benchmarks.page import put_between
+from benchmarks.page import write_measured
 from unetcore.data.frames import read_frames, split_frames
 from unetcore.data.io import read_labels
 from unetcore.errors import InputError
@@ -128,9 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{sum(map(len, blocks))} labelled slices of {folder.name} in {BLOCKS} blocks, "
         f"{datetime.date.today().isoformat()}."
     )
-    text = table(measured)
-    print(facts, text, sep="\n\n")
-    put_between(PAGE, "measured", f"{facts}\n\n{text}")
+    write_measured(PAGE, facts, table(measured))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.page import put_between
+from benchmarks.page import write_measured
 from unetcore import geometry
 from unetcore.checkpoint import load_model
 from unetcore.data.frames import read_frames
@@ -174,9 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"Networks: {', '.join(described)}; {len(slices.held_out)} held-out slices, "
         f"{len(slices.learnt)} learnt from."
     )
-    text = table(measured)
-    print(facts, text, sep="\n\n")
-    put_between(PAGE, "measured", f"{facts}\n\n{text}")
+    write_measured(PAGE, facts, table(measured))
 
 
 if __name__ == "__main__":

@@ -82,6 +82,17 @@ def put_between(path: Path, name: str, content: str) -> None:
     path.write_text(f"{before}\n\n{content}\n\n{after}", encoding="utf-8")
 
 
+def write_measured(path: Path, facts: str, table: str) -> None:
+    """Print what was measured and where, and put it between the marks of a page.
+
+    Raises
+    ------
+    InputError : see `around`.
+    """
+    print(facts, table, sep="\n\n")
+    put_between(path, "measured", f"{facts}\n\n{table}")
+
+
 def around(path: Path, name: str) -> tuple[str, str]:
     """Text of a page to the end of the first mark of a name, and from the second one on.
 

@@ -247,6 +247,14 @@ def test_what_stands_beside_the_marks_of_a_page_is_kept(tmp_path):
     assert path.read_text() == text.replace("old", "\nnewer\n")
 
 
+def test_what_was_measured_is_printed_and_written(tmp_path, capsys):
+    path = tmp_path / "some.md"
+    path.write_text("<!-- measured: begin --><!-- measured: end -->")
+    page.write_measured(path, "two cores", "| a table |")
+    assert capsys.readouterr().out == "two cores\n\n| a table |\n"
+    assert "\n\ntwo cores\n\n| a table |\n\n" in path.read_text()
+
+
 @pytest.mark.parametrize(
     "text",
     [
