@@ -22,6 +22,7 @@ from unetcore.claims import (
     interval,
     judge,
     markdown_text,
+    pairs_csv_text,
     read_quantities,
 )
 from unetcore.errors import InputError
@@ -418,8 +419,10 @@ def test_script_judges_files(tmp_path):
             }
             paths[-1].write_text(json.dumps(content))
     comparison = vars(claim(metric="rand_error"))
-    table, markdown, html, figure = (tmp_path / f"claims.{s}" for s in ("csv", "md", "html", "svg"))
-    claim_table.main(paths, table, markdown, html, figure, comparisons=[comparison], confidence=0.5)
+    made = [tmp_path / f"claims.{suffix}" for suffix in ("csv", "md", "html", "svg")]
+    table, markdown, html, figure = made
+    numbers = tmp_path / "claim_pairs.csv"
+    claim_table.main(paths, *made, numbers, comparisons=[comparison], confidence=0.5)
     (row,) = csv.DictReader(table.read_text().splitlines())
     assert tuple(row) == COLUMNS
     assert float(row["effect"]) == 0.1875
@@ -430,3 +433,33 @@ def test_script_judges_files(tmp_path):
     assert "**supported**" in markdown.read_text()
     assert "<td>supported</td>" in html.read_text()
     assert "<svg" in figure.read_text()
+    first, *lines = numbers.read_text().splitlines()
+    assert first == "claim,experiment,fold,seed,value,against,gain"
+    where = "Averaging helps,em: Rand error of u-net+rot7 against u-net"
+    assert lines == [f"{where},0,0,0.125,0.25,0.125", f"{where},0,1,0.25,0.5,0.25"]
+
+
+def test_every_fold_and_seed_behind_an_effect_is_kept():
+    values = {("0", 0): 4.0, ("1", 0): 9.0, ("0", 1): 1.0}
+    sides = [("u-net+rot7", 1.0), ("u-net", 0.0)]
+    measurements = [
+        measured(value if factor else 1.0, fold, seed, method, SECONDS)
+        for (fold, seed), value in values.items()
+        for method, factor in sides
+    ]
+    result = judge(claim(metric=SECONDS, ratio=True), measurements, 0.95)
+    # A time of 4 s against one of 1 s is a quarter as fast.
+    assert [(p.fold, p.seed, p.value, p.against, p.gain) for p in result.pairs] == [
+        ("0", 0, 4.0, 1.0, 1 / 4),
+        ("1", 0, 9.0, 1.0, 1 / 9),
+        ("0", 1, 1.0, 1.0, 1.0),
+    ]
+    assert result.gains == pytest.approx((1 / 6, 1.0))
+
+
+def test_pairs_of_a_limit_hold_the_limit():
+    limited = claim(against_experiment=None, against_method=None, limit=0.5)
+    result = judge(limited, [measured(0.75, method="u-net+rot7")], 0.95)
+    (pair,) = result.pairs
+    assert (pair.value, pair.against, pair.gain) == (0.75, 0.5, 0.25)
+    assert pairs_csv_text([result]).splitlines()[1].endswith(",0,0,0.75,0.5,0.25")

@@ -293,6 +293,21 @@ def test_cost_table_has_a_line_per_experiment_with_the_mean_time():
     ]
 
 
+def test_variants_of_a_study_share_a_line_of_the_cost_table():
+    record = {"width": 8, "hardware": "CPU", "threads": 1, "train_seconds": 60}
+    trainings = [
+        record | {"experiment": "why-no-copies", "steps": 600},
+        record | {"experiment": "em", "steps": 600},
+        record | {"experiment": "why-twice", "steps": 1200, "train_seconds": 180},
+    ]
+    study_of = {"why-no-copies": "why", "why-twice": "why"}
+    lines = cost_table(trainings, study_of).replace(" ", "").split("\n")[2:]
+    assert lines == [
+        "|why|2|8|600/1200|2.0|CPU;1thread(s)each|",
+        "|em|1|8|600|1.0|CPU;1thread(s)each|",
+    ]
+
+
 def test_scores_have_a_line_per_prediction_and_metric(tmp_path):
     values = {"seg": 0.25, "iou": 0.5}
     runs = [measurement(fold="1", seed=2, values=values), measurement(seed=None, values=values)]
@@ -386,6 +401,7 @@ def test_publish_copies_and_fills_the_readme(tmp_path, results):
         provenance,
         scores,
         readme=readme,
+        study_of={},
     )
     assert figure_copy.read_text() == "<svg/>"
     assert published[1].read_text() == made[1].read_text()

@@ -1,6 +1,7 @@
 """The paper's whole graph, run on generated images: tables, figures, studies and claims."""
 
 import csv
+import statistics
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,31 @@ def test_curve_of_the_number_of_images_has_a_point_for_each(paper):
 def test_nothing_is_left_to_do(paper):
     result = snakemake(paper, "paper", *OVERLAY, "-n")
     assert "Nothing to be done" in result.stdout, result.stdout[-3000:]
+
+
+def test_what_is_published_names_every_training_and_number_behind_it(paper, tmp_path):
+    overlay = tmp_path / "publish.yaml"
+    overlay.write_text(yaml.safe_dump({"publish": ["table1", "table2", "em-images", "hela-why"]}))
+    (paper / "README.md").write_text("<!-- results:begin -->\n<!-- results:end -->\n")
+    result = snakemake(paper, "publish", *OVERLAY, str(overlay), "--cores", "2")
+    assert result.returncode == 0, result.stdout[-5000:]
+    docs = paper / "docs/results"
+    trainings = [(r["experiment"], r["fold"], r["seed"]) for r in read_csv(docs / "provenance.csv")]
+    assert len(trainings) == len(set(trainings))
+    # Of studies that claims compare, too, be they published or not.
+    assert {"em", "em-window", "em-images-5", "em-why-no-copies"} <= {
+        name for name, *_ in trainings
+    }
+    scores = read_csv(docs / "scores.csv")
+    known = {*trainings, *((e, f, "") for e, f, _ in trainings)}
+    assert {(r["experiment"], r["fold"], r["seed"]) for r in scores} <= known
+    pairs = read_csv(docs / "claim_pairs.csv")
+    rows = read_csv(docs / "claims.csv")
+    for row, claim in zip(rows, CONFIG["claims"]["comparisons"], strict=True):
+        gains = [float(pair["gain"]) for pair in pairs if pair["claim"] == row["claim"]]
+        mean = statistics.geometric_mean if claim.get("ratio") else statistics.fmean
+        assert float(row["effect"]) == pytest.approx(mean(gains), rel=1e-9)
+    cost = (paper / "README.md").read_text().split("### What the trainings took")[1]
+    for study in ("hela-why", "em-why"):
+        assert f"| {study} " in cost
+        assert f"{study}-" not in cost

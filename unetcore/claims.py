@@ -93,6 +93,25 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """What one fold and seed says of a claim.
+
+    Attributes
+    ----------
+    fold, seed : which; the seed is None for a method without one.
+    value : of what is claimed to be better.
+    against : of the other side, or the limit.
+    gain : difference or ratio of the two, as in `Verdict.effect`.
+    """
+
+    fold: str
+    seed: int | None
+    value: float
+    against: float
+    gain: float
+
+
+@dataclass(frozen=True)
 class Verdict:
     """One row of the table of claims.
 
@@ -112,6 +131,7 @@ class Verdict:
     ratio : whether the effect is a quotient.
     evidence : what was averaged, as "3 seeds, 5 folds".
     gains : differences or ratios, one per seed, or per fold where there is one seed.
+    pairs : every fold and seed behind them.
     """
 
     claim: str
@@ -127,10 +147,12 @@ class Verdict:
     ratio: bool = False
     evidence: str = ""
     gains: tuple[float, ...] = ()
+    pairs: tuple[Pair, ...] = ()
 
 
 TITLE = "Claims of the paper and of its readers"
 COLUMNS = tuple(field.name for field in fields(Verdict))[:8]
+PAIR_COLUMNS = ("claim", "experiment", *(field.name for field in fields(Pair)))
 HEADER = ("claim", "where", "tested by", "effect", "{:.0%} interval", "over", "verdict", "cost")
 HOW_TO_READ = (
     "The effect is the mean gain over pairs of the same fold and seed, positive where the claim "
@@ -222,6 +244,10 @@ def judge(claim: Claim, measurements: Sequence[Measurement], confidence: float) 
         ratio=claim.ratio,
         evidence=_evidence(pairs),
         gains=tuple(gains),
+        pairs=tuple(
+            Pair(pair[1], pair[2], better[pair][0], worse[pair], gain)
+            for pair, gain in by_pair.items()
+        ),
     )
 
 
@@ -272,6 +298,19 @@ def csv_text(verdicts: Sequence[Verdict]) -> str:
     for verdict in verdicts:
         cells = (getattr(verdict, column) for column in COLUMNS)
         writer.writerow("" if cell is None else cell for cell in cells)
+    return text.getvalue()
+
+
+def pairs_csv_text(verdicts: Sequence[Verdict]) -> str:
+    """Write what each fold and seed says of the claims as CSV, one row per pair."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(PAIR_COLUMNS)
+    for verdict in verdicts:
+        for pair in verdict.pairs:
+            cells = (getattr(pair, column) for column in PAIR_COLUMNS[2:])
+            line = ("" if cell is None else cell for cell in cells)
+            writer.writerow((verdict.claim, verdict.experiment, *line))
     return text.getvalue()
 
 

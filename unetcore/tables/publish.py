@@ -69,22 +69,27 @@ def write_scores(path: Path, measurements: Sequence[Measurement]) -> None:
     Path(path).write_text(text.getvalue(), "utf-8")
 
 
-def cost_table(trainings: Sequence[Mapping[str, object]]) -> str:
-    """What the trainings of each experiment took, as a Markdown table.
+def cost_table(
+    trainings: Sequence[Mapping[str, object]], study_of: Mapping[str, str] | None = None
+) -> str:
+    """What the trainings of each experiment, or of all variants of a study, took, in Markdown.
 
     Parameters
     ----------
     trainings : records of `read_trainings`.
+    study_of : name of the study by experiment, for those that are variants of one.
     """
-    header = ("experiment", "trainings", "width", "steps", "mean minutes", "hardware")
+    studies = study_of or {}
+    header = ("experiment or study", "trainings", "width", "steps", "mean minutes", "hardware")
     body = []
-    for experiment, group in grouped(trainings, lambda t: t["experiment"]).items():
+    rows = grouped(trainings, lambda t: studies.get(t["experiment"], t["experiment"]))
+    for name, group in rows.items():
         minutes = [training["train_seconds"] / 60 for training in group]
         facts = (" / ".join(distinct(t[key] for t in group)) for key in ("width", "steps"))
         where = " / ".join(
             distinct(f"{t['hardware']}; {t['threads']} thread(s) each" for t in group)
         )
-        cells = (experiment, str(len(group)), *facts, f"{statistics.fmean(minutes):.1f}", where)
+        cells = (name, str(len(group)), *facts, f"{statistics.fmean(minutes):.1f}", where)
         body.append(cells)
     return markdown_table(header, body)
 

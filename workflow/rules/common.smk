@@ -308,13 +308,25 @@ def published_experiments():
 
 
 def published_runs(wildcards):
-    """Input function: run.json of every run behind the published tables."""
-    return [f"{f}/run.json" for name in published_experiments() for f in run_folders(name, "runs")]
+    """Input function: run.json of every training behind what is published, once."""
+    claims = config["claims"]["comparisons"]
+    compared = [claim[f"{side}experiment"] for claim in claims for side in claim_sides(claim)]
+    names = [*published_experiments(), *compared]
+    of_experiments = [f"{folder}/run.json" for n in names for folder in run_folders(n, "runs")]
+    of_studies = [path for s in published("studies") for path in runs_of_study(s, "run.json")]
+    return list(dict.fromkeys([*of_experiments, *of_studies]))
 
 
 def published_metrics(wildcards):
-    """Input function: every metrics.json behind the published tables."""
-    return [path for name in published_experiments() for path in experiment_metrics(name)]
+    """Input function: every metrics.json behind the published tables and studies, once."""
+    of_tables = [path for name in published_experiments() for path in experiment_metrics(name)]
+    of_studies = [path for study in published("studies") for path in metrics_of_study(study)]
+    return list(dict.fromkeys([*of_tables, *of_studies]))
+
+
+def study_of_variants(wildcards):
+    """Param function: study by experiment, of those that are variants of one alone."""
+    return {e: s for s in config["studies"] for e in study_experiments(s) if is_variant(e)}
 
 
 def example_prediction(wildcards):
@@ -381,6 +393,17 @@ def paper_figure_files(name):
     return expand("results/figures/{set}/{figure}", set=name, figure=PAPER_FIGURES)
 
 
+def published_pictures():
+    """Pictures of the published experiments on phantoms, below a folder of figures."""
+    return [
+        f"{name}/{figure}"
+        for name in published_experiments()
+        if EXPERIMENTS[name]["dataset"] in GENERATED
+        for figure in FIGURES
+        if figure.endswith(".png") and figure not in left_out(name)
+    ]
+
+
 def published_figure_sets():
     """Sets of the paper's figures that show phantoms of published tables alone."""
     own = {e for e in published_experiments() if EXPERIMENTS[e]["dataset"] in GENERATED}
@@ -410,9 +433,14 @@ def metrics_of_study(study):
 
 def study_runs(name):
     """Input function: a file of every training of a study."""
-    return lambda wildcards: [
+    return lambda wildcards: runs_of_study(wildcards.study, name)
+
+
+def runs_of_study(study, name):
+    """A file of every training of a study."""
+    return [
         f"results/runs/{experiment}/fold-{fold}/seed-{seed}/{name}"
-        for experiment, settings in VARIANTS[wildcards.study].values()
+        for experiment, settings in VARIANTS[study].values()
         for fold in settings["folds"]
         for seed in settings["seeds"]
     ]

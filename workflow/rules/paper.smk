@@ -9,16 +9,13 @@ PUBLISHED = published_experiments()
 PUBLISHED_TABLES = [
     *expand("{table}.{format}", table=[*published("tables"), "claims"], format=["csv", "md"]),
     "claims.svg",
+    "claim_pairs.csv",
 ]
 PUBLISHED_STUDIES = [f"docs/{path}" for path in study_files(published("studies"))]
 PUBLISHED_FIGURES = [
     "tiles_or_batches.svg",
     *expand("{experiment}/loss_curves.svg", experiment=PUBLISHED),
-    *expand(
-        "{experiment}/{figure}.png",
-        experiment=[name for name in PUBLISHED if EXPERIMENTS[name]["dataset"] in GENERATED],
-        figure=["overview", "seams", "segmentation", "tile_plan", "weight_map"],
-    ),
+    *published_pictures(),
     *expand("{set}/{figure}", set=published_figure_sets(), figure=PAPER_FIGURES),
 ]
 
@@ -279,6 +276,7 @@ rule publish:
         # Not an output: Snakemake deletes outputs before a rule runs, and the rest of the README
         # is written by hand.
         readme="README.md",
+        study_of=study_of_variants,
         code=code_of("publish"),
     script:
         "../scripts/publish.py"

@@ -10,6 +10,7 @@ from unetcore.claims import (
     html_text,
     judge,
     markdown_text,
+    pairs_csv_text,
     read_quantities,
 )
 from unetcore.figures import claim_intervals, save
@@ -24,6 +25,7 @@ def main(
     markdown: Path,
     html: Path,
     figure: Path,
+    pairs: Path,
     *,
     comparisons: list,
     confidence: float,
@@ -31,6 +33,7 @@ def main(
     measurements = [read_quantities(path) for path in metrics]
     verdicts = [judge(Claim(**c), measurements, confidence) for c in comparisons]
     table.write_text(csv_text(verdicts), "utf-8")
+    pairs.write_text(pairs_csv_text(verdicts), "utf-8")
     markdown.write_text(markdown_text(verdicts, confidence), "utf-8")
     html.write_text(html_text(verdicts, confidence), "utf-8")
     save(claim_intervals(list(map(drawn, verdicts)), confidence), figure)

@@ -30,6 +30,7 @@ def main(
     scores: Path,
     *,
     readme: Path,
+    study_of: dict[str, str],
 ) -> None:
     copies = [*published_tables, *published_figures]
     for source, copy in zip([*tables, *figures], copies, strict=True):
@@ -39,7 +40,7 @@ def main(
     write_scores(scores, [read_measurement(path) for path in metrics])
     shown = [path for path in published_tables if path.suffix == ".md"]
     texts = {str(path): path.read_text("utf-8") for path in shown}
-    section = readme_section(texts, cost_table(trainings))
+    section = readme_section(texts, cost_table(trainings, study_of))
     text = replace_results(readme.read_text("utf-8"), section, name=str(readme))
     readme.write_text(text, "utf-8")
     logger.info("%d files and the results of %s", len(copies) + len(studies), readme)
