@@ -16,6 +16,7 @@ from unetcore.claims import (
     UNDECIDED,
     Claim,
     Verdict,
+    cells,
     csv_text,
     drawn,
     html_text,
@@ -463,3 +464,13 @@ def test_pairs_of_a_limit_hold_the_limit():
     (pair,) = result.pairs
     assert (pair.value, pair.against, pair.gain) == (0.75, 0.5, 0.25)
     assert pairs_csv_text([result]).splitlines()[1].endswith(",0,0,0.75,0.5,0.25")
+
+
+def test_of_a_limit_people_see_what_was_measured():
+    limited = claim(metric=SEAM, against_experiment=None, against_method=None, limit=2e-5)
+    values = [(0, 1e-6), (1, 2.5e-6)]
+    seams = [measured(value, seed=s, method="u-net+rot7", metric=SEAM) for s, value in values]
+    result = judge(limited, seams, 0.95)
+    assert cells(result)[3:5] == ("+1.83e-05", "measured 1e-06 to 2.5e-06")
+    assert (result.low, result.high) == pytest.approx((1.75e-5, 1.9e-5))
+    assert drawn(result).text == "+1.83e-05 (measured 1e-06 to 2.5e-06)"

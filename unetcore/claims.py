@@ -129,6 +129,7 @@ class Verdict:
     provenance : where the numbers come from, and what they cost.
     source, cost : for readers: where the claim stands, and what the trainings took.
     ratio : whether the effect is a quotient.
+    limited : whether there is a limit that every measurement has to keep.
     evidence : what was averaged, as "3 seeds, 5 folds".
     gains : differences or ratios, one per seed, or per fold where there is one seed.
     pairs : every fold and seed behind them.
@@ -145,6 +146,7 @@ class Verdict:
     source: str = ""
     cost: str = ""
     ratio: bool = False
+    limited: bool = False
     evidence: str = ""
     gains: tuple[float, ...] = ()
     pairs: tuple[Pair, ...] = ()
@@ -161,8 +163,9 @@ HOW_TO_READ = (
     "on these images, and nothing about others. (Of a single seed it is over folds, which share "
     "training images.) A claim is supported if the whole interval is above 0 (1), not supported if "
     "it is below: so it was fixed in the configuration before the runs. Where there is a limit, "
-    "every measurement has to keep it, and the range of them is shown. Not decided means "
-    "that this evidence is too weak, not that nothing is there. Several claims share trainings, "
+    "every measurement has to keep it: the effect is by how much they do on average, and the least "
+    "and the largest of them stand in place of the interval. Not decided means that this evidence "
+    "is too weak, not that nothing is there. Several claims share trainings, "
     "whose luck they share too; and with so many, one or another is decided by chance."
 )
 
@@ -242,6 +245,7 @@ def judge(claim: Claim, measurements: Sequence[Measurement], confidence: float) 
         source=claim.source,
         cost=cost,
         ratio=claim.ratio,
+        limited=claim.limit is not None,
         evidence=_evidence(pairs),
         gains=tuple(gains),
         pairs=tuple(
@@ -318,7 +322,11 @@ def cells(verdict: Verdict) -> tuple[str, ...]:
     """Cells of a claim's line for people, as in `HEADER`."""
     v, times = verdict, " times" if verdict.ratio else ""
     effect, *bounds = (_number(x, v.ratio) for x in (v.effect, v.low, v.high) if x is not None)
-    between = f"{' to '.join(bounds)}{times}" if bounds else ""
+    if v.limited:
+        measured = [pair.value for pair in v.pairs]
+        between = f"measured {min(measured):.3g} to {max(measured):.3g}"
+    else:
+        between = f"{' to '.join(bounds)}{times}" if bounds else ""
     line = (v.claim, v.source, v.experiment, effect + times, between, v.evidence)
     return (*line, v.verdict, v.cost)
 
