@@ -73,6 +73,21 @@ def test_one_curve_per_training_colour_by_fold_and_dash_by_seed():
     assert axes.get_yscale() == "log"
 
 
+def test_legend_names_folds_and_seeds_apart_where_there_are_several_of_both():
+    runs = [(fold, seed) for fold in "01" for seed in (0, 1, 2)]
+    figure = loss_curves({run: history([0.5, 0.4]) for run in runs}, PLAIN)
+    assert legend_texts(figure)[:5] == ["fold 0", "fold 1", "seed 0", "seed 1", "seed 2"]
+    figure = loss_curves({("0", seed): history([0.5, 0.4]) for seed in (0, 1)}, PLAIN)
+    assert legend_texts(figure)[:2] == ["fold 0, seed 0", "fold 0, seed 1"]
+
+
+def test_a_long_title_does_not_run_into_the_legend():
+    figure = loss_curves({("0", 0): history([0.5, 0.4])}, PLAIN, "many words " * 8)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert not figure._suptitle.get_window_extent().overlaps(legend.get_window_extent())
+
+
 def test_logged_losses_are_drawn_as_they_are_and_constants_stay_under_smoothing():
     (axes,) = loss_curves({("0", 0): history([0.5] * 40)}, PLAIN).axes
     logged, smooth = axes.lines[:2]
@@ -166,8 +181,9 @@ def test_trainings_keep_their_looks_in_all_panels_and_those_without_values_are_l
 
 def test_without_held_out_values_there_is_one_panel_under_the_title():
     unmeasured = {("0", 0): HeldOut(np.array([]), {"loss": np.array([])})}
-    (axes,) = loss_curves({("0", 0): history([0.5])}, PLAIN, "title", unmeasured).axes
-    assert axes.get_title(loc="left") == "title"
+    figure = loss_curves({("0", 0): history([0.5])}, PLAIN, "title", unmeasured)
+    assert len(figure.axes) == 1
+    assert figure.get_suptitle() == "title"
 
 
 def test_validation_file_is_read_by_name_and_may_have_no_row(tmp_path):

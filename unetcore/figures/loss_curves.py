@@ -164,7 +164,6 @@ def loss_curves(
     names = list(dict.fromkeys(name for one in measured.values() for name in one.values))
     figure, axes, panels = _panels(title, len(names))
     _draw_curves(axes, histories, looks)
-    curves, _ = axes.get_legend_handles_labels()
     marks = _draw_marks(axes, histories, loss.of_undecided)
     _scale(axes, loss)
     for panel, name in zip(panels, names, strict=True):
@@ -174,7 +173,7 @@ def loss_curves(
         marks.append(Line2D([], [], color="0.4", ls="", marker="o", ms=4, label="best of a run"))
         axes.set_title("augmented training tiles")
         letter([axes, *panels])
-    axes.figure.legend(handles=curves + marks, loc="outside right upper", handlelength=2.6)
+    axes.figure.legend(handles=_names(looks) + marks, loc="outside right center", handlelength=2.6)
     return figure
 
 
@@ -192,13 +191,25 @@ def _looks(trainings: Iterable[Training]) -> dict[Training, dict]:
     }
 
 
+def _names(looks: Mapping[Training, dict]) -> list[Line2D]:
+    """Legend of the curves; of several folds and several seeds, each by itself."""
+    folds = {fold: look["color"] for (fold, _), look in looks.items()}
+    seeds = {seed: look["ls"] for (_, seed), look in looks.items()}
+    if len(folds) < 2 or len(seeds) < 2:
+        return [
+            Line2D([], [], **look, label=f"fold {fold}, seed {seed}")
+            for (fold, seed), look in looks.items()
+        ]
+    by_fold = [Line2D([], [], color=color, label=f"fold {fold}") for fold, color in folds.items()]
+    by_seed = [Line2D([], [], color="0.3", ls=ls, label=f"seed {s}") for s, ls in seeds.items()]
+    return by_fold + by_seed
+
+
 def _panels(title: str, n_values: int) -> tuple[Figure, Axes, list[Axes]]:
     """Figure, its panel for the losses, and below that one for each held-out value."""
     if not n_values:
-        figure = new_figure(WIDTH, TALL)
-        axes = figure.subplots()
-        axes.set_title(title)
-        return figure, axes, []
+        figure = new_figure(WIDTH, TALL, title)
+        return figure, figure.subplots(), []
     rows = -(-n_values // COLUMNS)
     figure = new_figure(WIDTH, TALL + rows * LOW, title)
     upper, lower = figure.subfigures(2, 1, height_ratios=[TALL, rows * LOW])
