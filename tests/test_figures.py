@@ -29,6 +29,7 @@ from unetcore.figures import (
     tile_plan,
     weight_map,
 )
+from unetcore.figures.curves import smooth
 from unetcore.metrics import warping_error
 from unetcore.tiling import NaivePlan, plan_tiles, several_tiles
 
@@ -88,11 +89,21 @@ def test_a_long_title_does_not_run_into_the_legend():
     assert not figure._suptitle.get_window_extent().overlaps(legend.get_window_extent())
 
 
+def test_smoothing_is_a_geometric_mean_in_which_a_loss_counts_by_its_steps():
+    losses, steps = np.array([1.0, 0.5, 2.0, 4.0]), np.array([10, 20, 30, 32])
+    counts = [10, 10, 10, 2]
+    expected = []
+    for i in range(4):
+        weights = [counts[j] * np.exp(-((i - j) ** 2) / 2) for j in range(4)]
+        expected.append(np.exp(np.average(np.log(losses), weights=weights)))
+    np.testing.assert_allclose(smooth(losses, steps), expected, rtol=1e-12)
+
+
 def test_logged_losses_are_drawn_as_they_are_and_constants_stay_under_smoothing():
     (axes,) = loss_curves({("0", 0): history([0.5] * 40)}, PLAIN).axes
-    logged, smooth = axes.lines[:2]
+    logged, smoothed = axes.lines[:2]
     assert logged.get_ydata().tolist() == [0.5] * 40
-    np.testing.assert_allclose(smooth.get_ydata(), 0.5)
+    np.testing.assert_allclose(smoothed.get_ydata(), 0.5)
 
 
 def test_a_drop_of_the_learning_rate_is_marked_at_its_first_step():

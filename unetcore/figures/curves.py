@@ -4,16 +4,23 @@ import numpy as np
 from scipy import ndimage
 
 
-def smooth(losses: np.ndarray) -> np.ndarray:
+def smooth(losses: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Geometric mean of losses in a Gaussian window of about a twentieth of the values.
 
     Parameters
     ----------
-    losses : (n,) float array > 0.
+    losses : (n,) float array > 0, each a mean since the one before.
+    steps : (n,) done at each, rising from above 0; a loss counts by its steps, so that the rest at
+        the end of a training, of a few, does not bend the curve.
 
     Returns
     -------
     (n,) float array > 0; equal losses stay as they are.
     """
     width = max(1, len(losses) / 40)
-    return np.exp(ndimage.gaussian_filter1d(np.log(losses), width, mode="nearest"))
+    weights = np.diff(steps, prepend=0).astype(float)
+    total, weight = (
+        ndimage.gaussian_filter1d(values, width, mode="constant")
+        for values in (weights * np.log(losses), weights)
+    )
+    return np.exp(total / weight)

@@ -234,7 +234,7 @@ def _draw_curves(
                 history.step, history.loss, color=look["color"], alpha=0.25, lw=0.7, label="_logged"
             )
         name = f"fold {fold}, seed {seed}"
-        axes.plot(history.step, smooth(history.loss), **look, lw=1.5, label=name)
+        axes.plot(history.step, smooth(history.loss, history.step), **look, lw=1.5, label=name)
 
 
 def _draw_held_out(

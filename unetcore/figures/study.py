@@ -158,7 +158,7 @@ def _draw_losses(
         for history in histories:
             width = 2.2 if variant == chosen else 1.2
             look = looks[variant].of_line | {"lw": width, "gid": variant}
-            axes.plot(history.step, smooth(history.loss), **look)
+            axes.plot(history.step, smooth(history.loss, history.step), **look)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
