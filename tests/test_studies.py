@@ -136,9 +136,15 @@ def test_choice_is_marked_and_says_by_which_slices_and_which_took_no_part():
     assert "The other folds of em (0) were not measured here" in text
 
 
-def test_without_a_choice_and_without_unseen_folds_that_is_said():
-    text = markdown_text(plan(unseen_folds=[]), [result("0.001", {"seg": 0.5})])
-    assert "Nothing is chosen by this study yet." in text
+def test_without_a_choice_that_is_said_and_nothing_of_its_bias():
+    text = markdown_text(plan(), [result("0.001", {"seg": 0.5})])
+    assert "Nothing was chosen by this study." in text
+    assert "biases" not in text
+
+
+def test_choice_without_unseen_folds_says_so():
+    results = [result("0.005", {"seg": 0.5})]
+    text = markdown_text(plan(chosen="0.005", unseen_folds=[]), results)
     assert "No fold of em was kept out of it." in text
 
 

@@ -549,7 +549,7 @@ def test_study_trains_its_variants_and_compares_them_on_its_fold_alone(study):
     }
     assert all(float(row["training_loss"]) > 0 for row in rows)
     assert "width 3" in rows[-1]["provenance"]
-    assert "Nothing is chosen" in (study / "results/studies/widths.md").read_text()
+    assert "Nothing was chosen" in (study / "results/studies/widths.md").read_text()
     with open(study / "results/runs/widths-wide/fold-0/seed-0/validation.csv") as file:
         assert [row["step"] for row in csv.DictReader(file)] == ["3", "6"]
     assert "</svg>" in (study / "results/studies/widths.svg").read_text()

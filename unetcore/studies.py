@@ -274,9 +274,8 @@ def _images(results: Sequence[Result]) -> str:
 def _choice(study: Study) -> str:
     """What was chosen and why, and what a choice by these numbers does to them."""
     if study.chosen is None:
-        begin = "Nothing is chosen by this study yet."
-    else:
-        begin = f"Chosen: **{study.chosen}** ({study.changes[study.chosen]}). {study.reason or ''}"
+        return "Nothing was chosen by this study."
+    begin = f"Chosen: **{study.chosen}** ({study.changes[study.chosen]}). {study.reason or ''}"
     bias = (
         "A choice made by these numbers biases them: on these slices the chosen variant looks "
         "better than it is."
