@@ -402,12 +402,13 @@ def test_publish_copies_and_fills_the_readme(tmp_path, results):
         scores,
         readme=readme,
         study_of={},
+        weight_maps={"em": {"w0": 10}},
     )
     assert figure_copy.read_text() == "<svg/>"
     assert published[1].read_text() == made[1].read_text()
     assert provenance.read_text().splitlines() == [
-        "experiment,fold,seed,code,width,steps,train_seconds,hardware,threads",
-        "em,0,0,0123456789ab,16,9,90,CPU,1",
+        "experiment,fold,seed,code,width,steps,train_seconds,hardware,threads,weight_map.w0",
+        "em,0,0,0123456789ab,16,9,90,CPU,1,10",
     ]
     text = readme.read_text()
     assert text.startswith("# Title\n")

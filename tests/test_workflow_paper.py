@@ -95,7 +95,10 @@ def test_what_is_published_names_every_training_and_number_behind_it(paper, tmp_
     result = snakemake(paper, "publish", *OVERLAY, str(overlay), "--cores", "2")
     assert result.returncode == 0, result.stdout[-5000:]
     docs = paper / "docs/results"
-    trainings = [(r["experiment"], r["fold"], r["seed"]) for r in read_csv(docs / "provenance.csv")]
+    provenance = read_csv(docs / "provenance.csv")
+    trainings = [(r["experiment"], r["fold"], r["seed"]) for r in provenance]
+    w0 = {row["experiment"]: row["weight_map.w0"] for row in provenance}
+    assert (w0["hela"], w0["hela-why-no-border-term"]) == ("10", "0")
     assert len(trainings) == len(set(trainings))
     # Of studies that claims compare, too, be they published or not.
     assert {"em", "em-window", "em-images-5", "em-why-no-copies"} <= {
@@ -110,6 +113,15 @@ def test_what_is_published_names_every_training_and_number_behind_it(paper, tmp_
         gains = [float(pair["gain"]) for pair in pairs if pair["claim"] == row["claim"]]
         mean = statistics.geometric_mean if claim.get("ratio") else statistics.fmean
         assert float(row["effect"]) == pytest.approx(mean(gains), rel=1e-9)
+        found = {
+            (s["fold"], s["seed"]): s["value"]
+            for s in scores
+            if (s["experiment"], s["method"], s["metric"])
+            == (claim["experiment"], claim["method"], claim["metric"])
+        }
+        for pair in pairs:
+            if found and pair["claim"] == row["claim"]:
+                assert pair["value"] == found[pair["fold"], pair["seed"]]
     cost = (paper / "README.md").read_text().split("### What the trainings took")[1]
     for study in ("hela-why", "em-why"):
         assert f"| {study} " in cost

@@ -48,13 +48,29 @@ def read_trainings(paths: Sequence[Path]) -> list[dict[str, object]]:
     return trainings
 
 
-def write_trainings(path: Path, trainings: Sequence[Mapping[str, object]]) -> None:
-    """Write one CSV row per training; a column for every key that any of them has."""
-    columns = list(dict.fromkeys(key for training in trainings for key in training))
+def write_trainings(
+    path: Path,
+    trainings: Sequence[Mapping[str, object]],
+    weight_maps: Mapping[str, Mapping[str, object]],
+) -> None:
+    """Write one CSV row per training; a column for every key that any of them has.
+
+    Parameters
+    ----------
+    path : file to write.
+    trainings : records of `read_trainings`.
+    weight_maps : settings of the weight map by experiment. A training finds its map made and does
+        not record them; they stand in columns called weight_map.SETTING.
+    """
+    rows = [
+        training | flat({"weight_map": weight_maps[training["experiment"]]})
+        for training in trainings
+    ]
+    columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(trainings)
+    writer.writerows(rows)
     Path(path).write_text(text.getvalue(), "utf-8")
 
 

@@ -277,6 +277,7 @@ rule publish:
         # is written by hand.
         readme="README.md",
         study_of=study_of_variants,
+        weight_maps={name: EXPERIMENTS[name]["weight_map"] for name in EXPERIMENTS},
         code=code_of("publish"),
     script:
         "../scripts/publish.py"

@@ -31,12 +31,13 @@ def main(
     *,
     readme: Path,
     study_of: dict[str, str],
+    weight_maps: dict[str, dict],
 ) -> None:
     copies = [*published_tables, *published_figures]
     for source, copy in zip([*tables, *figures], copies, strict=True):
         shutil.copyfile(source, copy)
     trainings = read_trainings(runs)
-    write_trainings(provenance, trainings)
+    write_trainings(provenance, trainings, weight_maps)
     write_scores(scores, [read_measurement(path) for path in metrics])
     shown = [path for path in published_tables if path.suffix == ".md"]
     texts = {str(path): path.read_text("utf-8") for path in shown}
