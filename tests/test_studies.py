@@ -131,7 +131,7 @@ def test_choice_is_marked_and_says_by_which_slices_and_which_took_no_part():
     text = markdown_text(plan(chosen="0.005", reason="It is the base."), results)
     assert [line["variant"] for line in table_lines(text)] == ["0.001", "**0.005** (chosen)"]
     assert "Chosen: **0.005** (as em). It is the base." in text
-    assert f"{SLICES}; fold 1: 2 slices, train-02 to train-03" in text
+    assert f"{SLICES}; fold 1: 2 frames, train-02 to train-03" in text
     assert "A choice made by these numbers biases them" in text
     assert "The other folds of em (0) were not measured here" in text
 

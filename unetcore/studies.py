@@ -261,13 +261,14 @@ def _metric_column(groups: Sequence[Sequence[Result]], metric: str) -> list[str]
 
 
 def _images(results: Sequence[Result]) -> str:
-    """Which slices the numbers are from, fold by fold."""
-    folds = grouped(results, lambda r: (r.measurement.measured_on, r.measurement.fold))
+    """Which frames the numbers are from, fold by fold."""
     texts = []
-    for (measured_on, fold), group in folds.items():
-        frames = distinct(frame for result in group for frame in result.frames)
-        which = f"{len(frames)} slices, {frames[0]} to {frames[-1]}" if frames else "slices unnamed"
-        texts.append(f"{measured_on}; fold {fold}: {which}")
+    for measured_on, of_images in grouped(results, lambda r: r.measurement.measured_on).items():
+        texts.append(measured_on)
+        for fold, group in grouped(of_images, lambda r: r.measurement.fold).items():
+            frames = distinct(frame for result in group for frame in result.frames)
+            which = f"{len(frames)} frames, {frames[0]} to {frames[-1]}" if frames else "unnamed"
+            texts.append(f"fold {fold}: {which}")
     return "; ".join(texts)
 
 
@@ -277,7 +278,7 @@ def _choice(study: Study) -> str:
         return "Nothing was chosen by this study."
     begin = f"Chosen: **{study.chosen}** ({study.changes[study.chosen]}). {study.reason or ''}"
     bias = (
-        "A choice made by these numbers biases them: on these slices the chosen variant looks "
+        "A choice made by these numbers biases them: on these frames the chosen variant looks "
         "better than it is."
     )
     unseen = ", ".join(study.unseen_folds)
