@@ -485,6 +485,15 @@ def tile_study_metrics(wildcards):
     return metrics_of_study(study) if study else []
 
 
+def tile_figure_title(wildcards):
+    """Param function: whose updates were measured and, below it, which study was scored."""
+    asked = config["tiles_or_batches"]
+    measured = EXPERIMENTS[asked["experiment"]]["title"]
+    if not asked["study"]:
+        return measured
+    return f"Above: {measured}\nBelow: {config['studies'][asked['study']]['title']}"
+
+
 def tile_study_variants(wildcards):
     """Param function: tile and batch in words, by experiment of the study of tiles and batches."""
     study = config["tiles_or_batches"]["study"]

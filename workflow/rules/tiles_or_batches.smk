@@ -54,7 +54,7 @@ rule figure_tiles_or_batches:
     resources:
         mem_mb=500,
     params:
-        title=EXPERIMENTS[config["tiles_or_batches"]["experiment"]]["title"],
+        title=tile_figure_title,
         variants=tile_study_variants,
         marked=config["defaults"]["training"]["output_tile"],
         memory_mb=config["tiles_or_batches"]["memory_mb"],
