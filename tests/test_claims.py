@@ -471,6 +471,18 @@ def test_of_a_limit_people_see_what_was_measured():
     values = [(0, 1e-6), (1, 2.5e-6)]
     seams = [measured(value, seed=s, method="u-net+rot7", metric=SEAM) for s, value in values]
     result = judge(limited, seams, 0.95)
-    assert cells(result)[3:5] == ("+1.83e-05", "measured 1e-06 to 2.5e-06")
+    assert cells(result)[3:5] == ("measured 1e-06 to 2.5e-06", "limit 2e-05")
     assert (result.low, result.high) == pytest.approx((1.75e-5, 1.9e-5))
-    assert drawn(result).text == "+1.83e-05 (measured 1e-06 to 2.5e-06)"
+    assert drawn(result).text == "measured 1e-06 to 2.5e-06 (limit 2e-05)"
+
+
+def test_both_sides_networks_are_named_where_they_differ():
+    def trained(method, width):
+        one = measured(0.5, method=method)
+        return replace(one, provenance={"width": width, "steps": 9, "train_seconds": 1})
+
+    sides = [trained("u-net+rot7", 8), trained("u-net", 48)]
+    named = judge(claim(), sides, 0.95).experiment
+    assert named.endswith("(width 8, 9 steps; against width 48, 9 steps)")
+    sides = [trained("u-net+rot7", 8), trained("u-net", 8)]
+    assert judge(claim(), sides, 0.95).experiment.endswith("(width 8, 9 steps)")

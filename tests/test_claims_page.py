@@ -70,6 +70,23 @@ def test_operations_of_the_compared_networks_are_those_that_the_page_names():
     assert f"on two cores {share:.2f} times" in line
 
 
+def of_a_frame(experiment, side):
+    """Multiplications and additions of one input of so many pixels a side."""
+    config = NetworkConfig(**DEFAULTS["network"] | experiment["network"])
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        build_network(config).eval()(torch.empty(1, 1, side, side))
+    return counter.get_total_flops()
+
+
+def test_operations_of_a_frame_are_those_that_the_page_names():
+    window = CONFIG["experiments"]["em-window"]
+    at_once, alone = of_a_frame(window, 512 + 94), of_a_frame(window, 95) * 512**2
+    wide, narrow = (of_a_frame({"network": {"width": width}}, input_size(516)) for width in (64, 8))
+    assert f"{at_once / narrow:.0f} times fewer operations than all" in PAGE
+    assert f"takes {wide / at_once:.1f} times as many" in PAGE
+    assert f"takes {alone / wide:.0f} times fewer" in PAGE
+
+
 @pytest.mark.parametrize(("base", "name", "change"), VARIANTS, ids=str)
 def test_every_variant_changes_each_setting_that_it_names(base, name, change):
     experiment = CONFIG["experiments"][base]

@@ -161,12 +161,13 @@ HOW_TO_READ = (
     "holds; two times are compared by their quotient, above 1 where it holds. The interval is over "
     "seeds, each averaged over its folds: it says whether the effect is one of chance in training, "
     "on these images, and nothing about others. (Of a single seed it is over folds, which share "
-    "training images.) A claim is supported if the whole interval is above 0 (1), not supported if "
-    "it is below: so it was fixed in the configuration before the runs. Where there is a limit, "
-    "every measurement has to keep it: the effect is by how much they do on average, and the least "
-    "and the largest of them stand in place of the interval. Not decided means that this evidence "
-    "is too weak, not that nothing is there. Several claims share trainings, "
-    "whose luck they share too; and with so many, one or another is decided by chance."
+    "training images, so that it is too narrow.) A claim is supported if the whole interval is "
+    "above 0 (1), not supported if it is below: so it was fixed in the configuration before the "
+    "runs. Where there is a limit, every measurement has to keep it, and the least and the largest "
+    "of them are shown. Not decided means that this evidence is too weak, not that nothing is "
+    "there. A time window by window is that of some windows, times the pixels of a frame. Several "
+    "claims share trainings, whose luck they share too; and with so many, one or another is "
+    "decided by chance."
 )
 
 
@@ -234,7 +235,7 @@ def judge(claim: Claim, measurements: Sequence[Measurement], confidence: float) 
     cost = describe_cost([*used, *other])
     return Verdict(
         claim=claim.claim,
-        experiment=_describe(claim, used),
+        experiment=_describe(claim, used, other),
         effect=effect,
         low=low,
         high=high,
@@ -321,14 +322,15 @@ def pairs_csv_text(verdicts: Sequence[Verdict]) -> str:
 def cells(verdict: Verdict) -> tuple[str, ...]:
     """Cells of a claim's line for people, as in `HEADER`."""
     v, times = verdict, " times" if verdict.ratio else ""
-    effect, *bounds = (_number(x, v.ratio) for x in (v.effect, v.low, v.high) if x is not None)
     if v.limited:
         measured = [pair.value for pair in v.pairs]
-        between = f"measured {min(measured):.3g} to {max(measured):.3g}"
+        effect = f"measured {min(measured):.3g} to {max(measured):.3g}"
+        between = f"limit {v.pairs[0].against:g}"
     else:
+        effect = _number(v.effect, v.ratio) + times
+        bounds = [_number(bound, v.ratio) for bound in (v.low, v.high) if bound is not None]
         between = f"{' to '.join(bounds)}{times}" if bounds else ""
-    line = (v.claim, v.source, v.experiment, effect + times, between, v.evidence)
-    return (*line, v.verdict, v.cost)
+    return (v.claim, v.source, v.experiment, effect, between, v.evidence, v.verdict, v.cost)
 
 
 def markdown_text(verdicts: Sequence[Verdict], confidence: float) -> str:
@@ -479,9 +481,10 @@ def _other_provenance(claim: Claim, other: Sequence[Measurement]) -> list[str]:
     return [] if same else [describe_provenance(other)]
 
 
-def _describe(claim: Claim, used: Sequence[Measurement]) -> str:
-    """Comparison in words, with what was trained; the other side's experiment where it differs."""
-    trained = describe_network(used)
+def _describe(claim: Claim, used: Sequence[Measurement], other: Sequence[Measurement]) -> str:
+    """Comparison in words, with what was trained, on the other side too where it differs."""
+    sides = (describe_network(used), describe_network(other))
+    trained = "; against ".join(side for side in dict.fromkeys(sides) if side)
     return f"{_compared(claim)} ({trained})" if trained else _compared(claim)
 
 

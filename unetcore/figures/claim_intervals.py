@@ -72,8 +72,8 @@ def claim_intervals(effects: Sequence[Effect], confidence: float) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_title(
-        f"effect with {confidence:.0%} interval, or range where there is a limit; "
-        "each row has its own scale"
+        f"effect with {confidence:.0%} interval, or range where there is a limit; hollow: a single "
+        "pair; each row has its own scale"
     )
     return figure
 
@@ -89,7 +89,8 @@ def _draw(axes: Axes, row: int, effect: Effect) -> None:
         axes.plot(
             ends, [row - 0.1] * 2, color=colour, lw=2.6, solid_capstyle="butt", gid="interval"
         )
-    axes.plot(place(effect.effect), row - 0.1, "o", color=colour, ms=6, gid="effect")
+    filled = colour if effect.low is not None else "white"  # a single pair has no interval
+    axes.plot(place(effect.effect), row - 0.1, "o", color=colour, mfc=filled, ms=6, gid="effect")
     how = {"transform": axes.get_yaxis_transform(), "va": "center", "color": colour}
     axes.text(1.02, row - 0.16, effect.verdict, fontweight="bold", fontsize=8.5, **how)
     axes.text(1.02, row + 0.22, effect.text, fontsize=8, **how)
