@@ -126,6 +126,12 @@ def test_methods_have_lines_of_their_own():
     ]
 
 
+def test_nothing_is_bold_beside_means_of_other_numbers_of_predictions():
+    results = [result("0.001", {"seg": v}, seed=s) for s, v in enumerate((0.25, 0.5))]
+    (few, one) = table_lines(markdown_text(plan(), [*results, result("0.005", {"seg": 0.75})]))
+    assert (few["n"], one["n"], one["SEG ↑"]) == ("2", "1", "0.7500")
+
+
 def test_choice_is_marked_and_says_by_which_slices_and_which_took_no_part():
     results = [result(variant, {"seg": 0.5}) for variant in ("0.001", "0.005")]
     text = markdown_text(plan(chosen="0.005", reason="It is the base."), results)

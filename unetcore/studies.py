@@ -200,7 +200,7 @@ def csv_text(study: Study, results: Sequence[Result]) -> str:
 def markdown_text(study: Study, results: Sequence[Result]) -> str:
     """Write a study for people: a line per variant, then what was chosen, why, and by what.
 
-    The best mean of each metric is bold.
+    The best mean of each metric is bold, unless some are of more predictions than others.
     """
     origins = [
         f"- **{variant}**: {describe_provenance([r.measurement for r in group])}"
@@ -212,7 +212,7 @@ def markdown_text(study: Study, results: Sequence[Result]) -> str:
         "without a change is that experiment itself. Training loss: mean over the last tenth of "
         "the steps; not comparable where a change is of the loss or of the weight map. Metrics: "
         "mean ± standard deviation over n predictions (folds and seeds), smaller is better where ↓ "
-        "stands, larger where ↑ stands, the best of a column is bold.",
+        "stands, larger where ↑ stands; the best of a column is bold where all n are the same.",
         _table(study, results),
         f"Measured on: **{_images(results)}**",
         "## Choice",
@@ -248,15 +248,16 @@ def _table(study: Study, results: Sequence[Result]) -> str:
 
 
 def _metric_column(groups: Sequence[Sequence[Result]], metric: str) -> list[str]:
-    """Cells of one metric; the best mean is bold, an unmeasured one empty."""
+    """Cells of one metric; the best mean of as many numbers is bold, an unmeasured one empty."""
     measure = MEASURES[metric]
     values = [[v for r in g if (v := r.measurement.values.get(metric)) is not None] for g in groups]
     means = [statistics.fmean(v) if v else None for v in values]
     best = (min if measure.arrow == "↓" else max)(mean for mean in means if mean is not None)
+    comparable = len({len(numbers) for numbers in values if numbers}) == 1
     cells = []
     for mean, numbers in zip(means, values, strict=True):
         cell = mean_and_spread(numbers, measure.decimals) if numbers else ""
-        cells.append(f"**{cell}**" if mean == best else cell)
+        cells.append(f"**{cell}**" if comparable and mean == best else cell)
     return cells
 
 
