@@ -278,17 +278,18 @@ def test_replace_results_needs_both_marks_once():
         replace_results("<!-- results:begin -->", "new")
 
 
-def test_cost_table_has_a_line_per_experiment_with_the_mean_time():
+def test_cost_table_has_a_line_per_experiment_with_median_and_range_of_the_times():
     record = {"width": 16, "steps": 600, "hardware": "CPU, 2 cores", "threads": 1}
     trainings = [
         record | {"experiment": "em", "train_seconds": 60},
         record | {"experiment": "em", "train_seconds": 180},
+        record | {"experiment": "em", "train_seconds": 900},
         record | {"experiment": "hela", "train_seconds": 30, "steps": 700},
     ]
-    assert [line.split("|")[1:-1] for line in cost_table(trainings).replace(" ", "").split("\n")][
-        2:
-    ] == [
-        ["em", "2", "16", "600", "2.0", "CPU,2cores;1thread(s)each"],
+    assert [
+        line.split("|")[1:-1] for line in cost_table(trainings, {}).replace(" ", "").split("\n")
+    ][2:] == [
+        ["em", "3", "16", "600", "3.0(1.0to15.0)", "CPU,2cores;1thread(s)each"],
         ["hela", "1", "16", "700", "0.5", "CPU,2cores;1thread(s)each"],
     ]
 
@@ -303,7 +304,7 @@ def test_variants_of_a_study_share_a_line_of_the_cost_table():
     study_of = {"why-no-copies": "why", "why-twice": "why"}
     lines = cost_table(trainings, study_of).replace(" ", "").split("\n")[2:]
     assert lines == [
-        "|why|2|8|600/1200|2.0|CPU;1thread(s)each|",
+        "|why|2|8|600/1200|2.0(1.0to3.0)|CPU;1thread(s)each|",
         "|em|1|8|600|1.0|CPU;1thread(s)each|",
     ]
 

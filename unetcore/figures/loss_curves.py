@@ -191,15 +191,16 @@ def _looks(trainings: Iterable[Training]) -> dict[Training, dict]:
     }
 
 
+def _name(fold: str, seed: int) -> str:
+    return f"fold {fold}, seed {seed}"
+
+
 def _names(looks: Mapping[Training, dict]) -> list[Line2D]:
     """Legend of the curves; of several folds and several seeds, each by itself."""
     folds = {fold: look["color"] for (fold, _), look in looks.items()}
     seeds = {seed: look["ls"] for (_, seed), look in looks.items()}
     if len(folds) < 2 or len(seeds) < 2:
-        return [
-            Line2D([], [], **look, label=f"fold {fold}, seed {seed}")
-            for (fold, seed), look in looks.items()
-        ]
+        return [Line2D([], [], **look, label=_name(*training)) for training, look in looks.items()]
     by_fold = [Line2D([], [], color=color, label=f"fold {fold}") for fold, color in folds.items()]
     by_seed = [Line2D([], [], color="0.3", ls=ls, label=f"seed {s}") for s, ls in seeds.items()]
     return by_fold + by_seed
@@ -233,8 +234,8 @@ def _draw_curves(
             axes.plot(
                 history.step, history.loss, color=look["color"], alpha=0.25, lw=0.7, label="_logged"
             )
-        name = f"fold {fold}, seed {seed}"
-        axes.plot(history.step, smooth(history.loss, history.step), **look, lw=1.5, label=name)
+        smoothed, name = smooth(history.loss, history.step), _name(fold, seed)
+        axes.plot(history.step, smoothed, **look, lw=1.5, label=name)
 
 
 def _draw_held_out(

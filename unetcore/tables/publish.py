@@ -85,9 +85,7 @@ def write_scores(path: Path, measurements: Sequence[Measurement]) -> None:
     Path(path).write_text(text.getvalue(), "utf-8")
 
 
-def cost_table(
-    trainings: Sequence[Mapping[str, object]], study_of: Mapping[str, str] | None = None
-) -> str:
+def cost_table(trainings: Sequence[Mapping[str, object]], study_of: Mapping[str, str]) -> str:
     """What the trainings of each experiment, or of all variants of a study, took, in Markdown.
 
     Parameters
@@ -95,19 +93,24 @@ def cost_table(
     trainings : records of `read_trainings`.
     study_of : name of the study by experiment, for those that are variants of one.
     """
-    studies = study_of or {}
-    header = ("experiment or study", "trainings", "width", "steps", "mean minutes", "hardware")
+    header = ("experiment or study", "trainings", "width", "steps", "minutes", "hardware")
     body = []
-    rows = grouped(trainings, lambda t: studies.get(t["experiment"], t["experiment"]))
+    rows = grouped(trainings, lambda t: study_of.get(t["experiment"], t["experiment"]))
     for name, group in rows.items():
         minutes = [training["train_seconds"] / 60 for training in group]
         facts = (" / ".join(distinct(t[key] for t in group)) for key in ("width", "steps"))
         where = " / ".join(
             distinct(f"{t['hardware']}; {t['threads']} thread(s) each" for t in group)
         )
-        cells = (name, str(len(group)), *facts, f"{statistics.fmean(minutes):.1f}", where)
+        cells = (name, str(len(group)), *facts, _median_and_range(minutes), where)
         body.append(cells)
     return markdown_table(header, body)
+
+
+def _median_and_range(values: Sequence[float]) -> str:
+    """Median of some numbers and, of several, the least and the largest."""
+    median = f"{statistics.median(values):.1f}"
+    return f"{median} ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 else median
 
 
 def readme_section(tables: Mapping[str, str], cost: str) -> str:
