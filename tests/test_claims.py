@@ -5,8 +5,16 @@ from dataclasses import replace
 import claim_table
 import pytest
 
-from unetcore.claims import (
+from unetcore.claim_table import (
     COLUMNS,
+    cells,
+    csv_text,
+    drawn,
+    html_text,
+    markdown_text,
+    pairs_csv_text,
+)
+from unetcore.claims import (
     DIFFERENCE,
     NOT_SUPPORTED,
     ONE_BY_ONE,
@@ -16,14 +24,8 @@ from unetcore.claims import (
     UNDECIDED,
     Claim,
     Verdict,
-    cells,
-    csv_text,
-    drawn,
-    html_text,
     interval,
     judge,
-    markdown_text,
-    pairs_csv_text,
     read_quantities,
 )
 from unetcore.errors import InputError

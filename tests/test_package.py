@@ -42,6 +42,7 @@ ROOMS = (
     {"train", "validation"},
     {"tables", "figures"},
     {"claims", "studies"},
+    {"claim_table"},
     {"export"},
     {"provenance", "script"},
     {"produce", "tile_timing"},
@@ -63,6 +64,7 @@ WITHOUT_TORCH = (
     "tables",
     "figures",
     "claims",
+    "claim_table",
     "studies",
 )
 

@@ -6,27 +6,21 @@ or a ratio. Trainings that differ in the seed alone are independent given the im
 of a seed are averaged over its folds, and the interval is over seeds; of one seed, over folds.
 """
 
-import csv
-import io
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scipy import stats
 
 from unetcore.errors import InputError
-from unetcore.figures import Effect
 from unetcore.tables import (
     MEASURES,
-    PROVENANCE_HEADING,
     Measure,
     Measurement,
     describe_network,
     describe_provenance,
-    html_list_page,
-    markdown_table,
     read_measurement,
 )
 from unetcore.tables.grouping import distinct, grouped
@@ -150,25 +144,6 @@ class Verdict:
     evidence: str = ""
     gains: tuple[float, ...] = ()
     pairs: tuple[Pair, ...] = ()
-
-
-TITLE = "Claims of the paper and of its readers"
-COLUMNS = tuple(field.name for field in fields(Verdict))[:8]
-PAIR_COLUMNS = ("claim", "experiment", *(field.name for field in fields(Pair)))
-HEADER = ("claim", "where", "tested by", "effect", "{:.0%} interval", "over", "verdict", "cost")
-HOW_TO_READ = (
-    "The effect is the mean gain over pairs of the same fold and seed, positive where the claim "
-    "holds; two times are compared by their quotient, above 1 where it holds. The interval is over "
-    "seeds, each averaged over its folds: it says whether the effect is one of chance in training, "
-    "on these images, and nothing about others. (Of a single seed it is over folds, which share "
-    "training images, so that it is too narrow.) A claim is supported if the whole interval is "
-    "above 0 (1), not supported if it is below: so it was fixed in the configuration before the "
-    "runs. Where there is a limit, every measurement has to keep it, and the least and the largest "
-    "of them are shown. Not decided means that this evidence is too weak, not that nothing is "
-    "there. A time window by window is that of some windows, times the pixels of a frame. Several "
-    "claims share trainings, whose luck they share too; and with so many, one or another is "
-    "decided by chance."
-)
 
 
 def read_quantities(path: Path) -> Measurement:
@@ -295,82 +270,6 @@ def describe_cost(measurements: Iterable[Measurement]) -> str:
     return f"{len(seconds)} {noun}, {took}"
 
 
-def csv_text(verdicts: Sequence[Verdict]) -> str:
-    """Write the table of claims as CSV, one row per claim."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for verdict in verdicts:
-        cells = (getattr(verdict, column) for column in COLUMNS)
-        writer.writerow("" if cell is None else cell for cell in cells)
-    return text.getvalue()
-
-
-def pairs_csv_text(verdicts: Sequence[Verdict]) -> str:
-    """Write what each fold and seed says of the claims as CSV, one row per pair."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(PAIR_COLUMNS)
-    for verdict in verdicts:
-        for pair in verdict.pairs:
-            cells = (getattr(pair, column) for column in PAIR_COLUMNS[2:])
-            line = ("" if cell is None else cell for cell in cells)
-            writer.writerow((verdict.claim, verdict.experiment, *line))
-    return text.getvalue()
-
-
-def cells(verdict: Verdict) -> tuple[str, ...]:
-    """Cells of a claim's line for people, as in `HEADER`."""
-    v, times = verdict, " times" if verdict.ratio else ""
-    if v.limited:
-        measured = [pair.value for pair in v.pairs]
-        effect = f"measured {min(measured):.3g} to {max(measured):.3g}"
-        between = f"limit {v.pairs[0].against:g}"
-    else:
-        effect = _number(v.effect, v.ratio) + times
-        bounds = [_number(bound, v.ratio) for bound in (v.low, v.high) if bound is not None]
-        between = f"{' to '.join(bounds)}{times}" if bounds else ""
-    return (v.claim, v.source, v.experiment, effect, between, v.evidence, v.verdict, v.cost)
-
-
-def markdown_text(verdicts: Sequence[Verdict], confidence: float) -> str:
-    """Write the table of claims for people."""
-    header = [name.format(confidence) for name in HEADER]
-    body = [(*line[:6], f"**{line[6]}**", line[7]) for line in map(cells, verdicts)]
-    sources = [f"- {v.experiment}: {v.provenance}" for v in verdicts]
-    parts = [
-        f"# {TITLE}",
-        HOW_TO_READ,
-        markdown_table(header, body),
-        f"## {PROVENANCE_HEADING}",
-        "\n".join(sources),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def html_text(verdicts: Sequence[Verdict], confidence: float) -> str:
-    """Write the table of claims as a page of the report."""
-    header = [name.format(confidence) for name in HEADER]
-    origins = [f"{v.experiment}: {v.provenance}" for v in verdicts]
-    return html_list_page(TITLE, HOW_TO_READ, header, [cells(v) for v in verdicts], origins)
-
-
-def drawn(verdict: Verdict) -> Effect:
-    """What the figure of claims shows of one."""
-    line = cells(verdict)
-    return Effect(
-        claim=verdict.claim,
-        text=f"{line[3]} ({line[4]})" if line[4] else line[3],
-        verdict=verdict.verdict,
-        sign={SUPPORTED: 1, NOT_SUPPORTED: -1, UNDECIDED: 0}[verdict.verdict],
-        effect=verdict.effect,
-        low=verdict.low,
-        high=verdict.high,
-        gains=verdict.gains,
-        ratio=verdict.ratio,
-    )
-
-
 def _times(provenance: Mapping[str, object]) -> dict[str, float]:
     """Times of a prediction; of single windows those of a frame that has as many pixels."""
     times = {}
@@ -457,13 +356,6 @@ def _verdict(low: float | None, high: float | None, nothing: float) -> str:
     if low is None or low <= nothing <= high:
         return UNDECIDED
     return SUPPORTED if low > nothing else NOT_SUPPORTED
-
-
-def _number(value: float, ratio: bool) -> str:
-    """Three digits; of quotients no sign, and large ones in full."""
-    if not ratio:
-        return f"{value:+.3g}"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _sides(claim: Claim) -> str:

@@ -5,8 +5,6 @@ variants see the same folds, and the same seeds where none has its own, so a dif
 is that of the change or of chance; the spread over seeds says how large chance is.
 """
 
-import csv
-import io
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from unetcore.tables import (
     MEASURES,
     PROVENANCE_HEADING,
     Measurement,
+    csv_lines,
     describe_provenance,
     markdown_table,
     mean_and_spread,
@@ -179,9 +178,7 @@ def measured_metrics(results: Sequence[Result]) -> list[str]:
 
 def csv_text(study: Study, results: Sequence[Result]) -> str:
     """Write a study in tidy form: one row per number, columns as in `COLUMNS`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows = []
     for result in results:
         m = result.measurement
         begin = (study.name, result.variant, study.changes[result.variant])
@@ -193,8 +190,8 @@ def csv_text(study: Study, results: Sequence[Result]) -> str:
             describe_provenance([m]),
         )
         for metric, value in m.values.items():
-            writer.writerow((*begin, m.method, m.fold, m.seed, metric, value, *end))
-    return text.getvalue()
+            rows.append((*begin, m.method, m.fold, m.seed, metric, value, *end))
+    return csv_lines(COLUMNS, rows)
 
 
 def markdown_text(study: Study, results: Sequence[Result]) -> str:

@@ -35,6 +35,7 @@ from unetcore.tables.publish import (
 )
 from unetcore.tables.rows import COLUMNS, PRINTED, Row, merge, summarise, write_csv
 from unetcore.tables.text import markdown, markdown_table, mean_and_spread
+from unetcore.tables.tidy import csv_lines
 
 __all__ = [
     "COLUMNS",
@@ -50,6 +51,7 @@ __all__ = [
     "Row",
     "blocks",
     "cost_table",
+    "csv_lines",
     "describe_change",
     "describe_network",
     "describe_provenance",

@@ -1,7 +1,5 @@
 """What is published beside the tables: every training on record, and the README's results."""
 
-import csv
-import io
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from unetcore.tables.layout import HOW_TO_READ, PROVENANCE_HEADING
 from unetcore.tables.measurements import Measurement
 from unetcore.tables.records import flat, read_record
 from unetcore.tables.text import markdown_table
+from unetcore.tables.tidy import csv_lines
 
 README_BEGIN = "<!-- results:begin -->"
 README_END = "<!-- results:end -->"
@@ -67,22 +66,19 @@ def write_trainings(
         for training in trainings
     ]
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    Path(path).write_text(text.getvalue(), "utf-8")
+    text = csv_lines(columns, ([row.get(key) for key in columns] for row in rows))
+    Path(path).write_text(text, "utf-8")
 
 
 def write_scores(path: Path, measurements: Sequence[Measurement]) -> None:
     """Write the metrics of every prediction, one CSV row per number."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("experiment", "fold", "seed", "method", "metric", "value"))
-    for m in measurements:
-        place = (m.experiment, m.fold, "" if m.seed is None else m.seed, m.method)
-        writer.writerows((*place, metric, value) for metric, value in m.values.items())
-    Path(path).write_text(text.getvalue(), "utf-8")
+    columns = ("experiment", "fold", "seed", "method", "metric", "value")
+    rows = [
+        (m.experiment, m.fold, m.seed, m.method, metric, value)
+        for m in measurements
+        for metric, value in m.values.items()
+    ]
+    Path(path).write_text(csv_lines(columns, rows), "utf-8")
 
 
 def cost_table(trainings: Sequence[Mapping[str, object]], study_of: Mapping[str, str]) -> str:

@@ -1,7 +1,5 @@
 """The rows of a table, one per number: from measurements to tidy CSV."""
 
-import csv
-import io
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -16,6 +14,7 @@ from unetcore.tables.measurements import (
     describe_network,
     describe_provenance,
 )
+from unetcore.tables.tidy import csv_lines
 
 PRINTED = "paper:"  # prefix of the methods whose numbers were read, not measured here
 
@@ -103,13 +102,9 @@ def merge(printed: Sequence[Row], measured: Sequence[Row]) -> list[Row]:
 
 def write_csv(path: Path, rows: Iterable[Row]) -> None:
     """Write a table in tidy form, one row per number, columns as in `COLUMNS`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        cells = (getattr(row, column) for column in COLUMNS)
-        writer.writerow("" if cell is None else plain(cell) for cell in cells)
-    Path(path).write_text(text.getvalue(), "utf-8")
+    lines = ([getattr(row, column) for column in COLUMNS] for row in rows)
+    text = csv_lines(COLUMNS, ([c if c is None else plain(c) for c in line] for line in lines))
+    Path(path).write_text(text, "utf-8")
 
 
 def plain(cell: object) -> str:

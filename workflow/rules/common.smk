@@ -347,9 +347,13 @@ def figure_files(table):
     return [
         f"results/figures/{name}/{figure}"
         for name in config["tables"][table]
-        for figure in FIGURES
-        if figure not in left_out(name)
+        for figure in experiment_figures(name)
     ]
+
+
+def experiment_figures(name):
+    """Figures of an experiment, without those left out."""
+    return [figure for figure in FIGURES if figure not in left_out(name)]
 
 
 def left_out(name):
@@ -399,8 +403,8 @@ def published_pictures():
         f"{name}/{figure}"
         for name in published_experiments()
         if EXPERIMENTS[name]["dataset"] in GENERATED
-        for figure in FIGURES
-        if figure.endswith(".png") and figure not in left_out(name)
+        for figure in experiment_figures(name)
+        if figure.endswith(".png")
     ]
 
 

@@ -3,16 +3,8 @@
 import logging
 from pathlib import Path
 
-from unetcore.claims import (
-    Claim,
-    csv_text,
-    drawn,
-    html_text,
-    judge,
-    markdown_text,
-    pairs_csv_text,
-    read_quantities,
-)
+from unetcore.claim_table import csv_text, drawn, html_text, markdown_text, pairs_csv_text
+from unetcore.claims import Claim, judge, read_quantities
 from unetcore.figures import claim_intervals, save
 from unetcore.script import run
 
