@@ -350,6 +350,8 @@ def test_figure_puts_supported_claims_right_of_nothing():
     assert max(bars[0]) == pytest.approx(1)
     dots = [line.get_xdata() for line in axes.lines if line.get_gid() == "gains"]
     assert [len(x) for x in dots] == [3, 3, 1]
+    means = [line for line in axes.lines if line.get_gid() == "effect"]
+    assert [line.get_markerfacecolor() == "white" for line in means] == [False, False, True]
     texts = [text.get_text() for text in axes.texts]
     assert texts[::2] == [SUPPORTED, NOT_SUPPORTED, UNDECIDED]
 
