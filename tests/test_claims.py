@@ -65,7 +65,7 @@ def pairs(values, metric="seg"):
 def verdict(**changed):
     given = {"claim": "c", "experiment": "em: SEG", "effect": 0.25, "low": 0.125, "high": 0.5}
     given |= {"n": 3, "verdict": SUPPORTED, "provenance": "p", "source": "Sec. 4"}
-    given |= {"cost": "no training", "evidence": "3 seeds"}
+    given |= {"cost": "no training", "evidence": "3 seeds", "measure": "SEG; width 8"}
     return Verdict(**(given | changed))
 
 
@@ -234,9 +234,17 @@ def test_times_of_different_machines_are_not_compared():
 
 def test_what_was_trained_stands_in_the_comparison():
     runs = [replace(m, provenance={"width": 8, "steps": 600}) for m in pairs([(0.6, 0.5)])]
-    assert judge(claim(), runs, 0.95).experiment == (
-        "em: SEG of u-net+rot7 against u-net (width 8, 600 steps)"
-    )
+    result = judge(claim(), runs, 0.95)
+    assert result.experiment == "em: SEG of u-net+rot7 against u-net (width 8, 600 steps)"
+    assert result.measure == "SEG; width 8, 600 steps"
+
+
+def test_what_was_trained_is_named_on_both_sides_where_it_differs():
+    better, worse = pairs([(0.6, 0.5)])
+    runs = [replace(better, provenance={"width": 8}), replace(worse, provenance={"width": 48})]
+    assert judge(claim(), runs, 0.95).measure == "SEG; width 8; against width 48"
+    assert judge(claim(), [*runs[:1], worse], 0.95).measure == "SEG; width 8"
+    assert judge(claim(), [better, worse], 0.95).measure == "SEG"
 
 
 def test_ratio_of_times_by_hand():
@@ -397,15 +405,14 @@ def test_readable_table_says_interval_verdict_and_sources():
     table = [line.strip("| ").split("|") for line in lines if line.startswith("|")]
     cells = [[cell.strip() for cell in line] for line in table]
     assert cells[0] == [
-        "claim", "where", "tested by", "effect", "90% interval", "over", "verdict", "cost"
+        "claim", "where", "measured", "effect", "90% interval", "over", "verdict"
     ]  # fmt: skip
     assert cells[2] == [
-        "c", "Sec. 4", "em: SEG", "+0.25", "+0.125 to +0.5", "3 seeds", "**supported**",
-        "no training",
+        "c", "Sec. 4", "SEG; width 8", "+0.25", "+0.125 to +0.5", "3 seeds", "**supported**"
     ]  # fmt: skip
     assert cells[3][3:5] == ["-0.25", ""]
     assert cells[4][3:5] == ["40 times", "10 to 160 times"]
-    assert "- em: SEG: p" in lines
+    assert "- **c**: em: SEG: p" in lines
 
 
 def test_script_judges_files(tmp_path):

@@ -278,6 +278,12 @@ def test_replace_results_needs_both_marks_once():
         replace_results("<!-- results:begin -->", "new")
 
 
+def cost_lines(trainings, study_of=()):
+    """Lines of the cost table without blanks, and what is said above it."""
+    above, _, lines = cost_table(trainings, dict(study_of)).rpartition("\n\n")
+    return above, lines.replace(" ", "").split("\n")
+
+
 def test_cost_table_has_a_line_per_experiment_with_median_and_range_of_the_times():
     record = {"width": 16, "steps": 600, "hardware": "CPU, 2 cores", "threads": 1}
     trainings = [
@@ -286,11 +292,24 @@ def test_cost_table_has_a_line_per_experiment_with_median_and_range_of_the_times
         record | {"experiment": "em", "train_seconds": 900},
         record | {"experiment": "hela", "train_seconds": 30, "steps": 700},
     ]
-    assert [
-        line.split("|")[1:-1] for line in cost_table(trainings, {}).replace(" ", "").split("\n")
-    ][2:] == [
-        ["em", "3", "16", "600", "3.0(1.0to15.0)", "CPU,2cores;1thread(s)each"],
-        ["hela", "1", "16", "700", "0.5", "CPU,2cores;1thread(s)each"],
+    above, lines = cost_lines(trainings)
+    assert above == "All on CPU, 2 cores; 1 thread(s) each."
+    assert lines[0] == "|experimentorstudy|trainings|width|steps|minutes|"
+    assert lines[2:] == ["|em|3|16|600|3.0(1.0to15.0)|", "|hela|1|16|700|0.5|"]
+
+
+def test_cost_table_names_the_hardware_line_by_line_where_it_differs():
+    record = {"width": 16, "steps": 600, "train_seconds": 60, "threads": 1}
+    trainings = [
+        record | {"experiment": "em", "hardware": "CPU"},
+        record | {"experiment": "em", "hardware": "GPU"},
+        record | {"experiment": "hela", "hardware": "CPU"},
+    ]
+    above, lines = cost_lines(trainings)
+    assert not above
+    assert lines[2:] == [
+        "|em|2|16|600|1.0(1.0to1.0)|CPU;1thread(s)each/GPU;1thread(s)each|",
+        "|hela|1|16|600|1.0|CPU;1thread(s)each|",
     ]
 
 
@@ -301,12 +320,8 @@ def test_variants_of_a_study_share_a_line_of_the_cost_table():
         record | {"experiment": "em", "steps": 600},
         record | {"experiment": "why-twice", "steps": 1200, "train_seconds": 180},
     ]
-    study_of = {"why-no-copies": "why", "why-twice": "why"}
-    lines = cost_table(trainings, study_of).replace(" ", "").split("\n")[2:]
-    assert lines == [
-        "|why|2|8|600/1200|2.0(1.0to3.0)|CPU;1thread(s)each|",
-        "|em|1|8|600|1.0|CPU;1thread(s)each|",
-    ]
+    _, lines = cost_lines(trainings, {"why-no-copies": "why", "why-twice": "why"})
+    assert lines[2:] == ["|why|2|8|600/1200|2.0(1.0to3.0)|", "|em|1|8|600|1.0|"]
 
 
 def test_scores_have_a_line_per_prediction_and_metric(tmp_path):

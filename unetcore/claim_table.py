@@ -11,6 +11,7 @@ TITLE = "Claims of the paper and of its readers"
 COLUMNS = tuple(field.name for field in fields(Verdict))[:8]
 PAIR_COLUMNS = ("claim", "experiment", *(field.name for field in fields(Pair)))
 HEADER = ("claim", "where", "tested by", "effect", "{:.0%} interval", "over", "verdict", "cost")
+SHORT_HEADER = ("claim", "where", "measured", *HEADER[3:7])
 HOW_TO_READ = (
     "The effect is the mean gain over pairs of the same fold and seed, positive where the claim "
     "holds; two times are compared by their quotient, above 1 where it holds. The interval is over "
@@ -53,10 +54,10 @@ def cells(verdict: Verdict) -> tuple[str, ...]:
 
 
 def markdown_text(verdicts: Sequence[Verdict], confidence: float) -> str:
-    """Write the table of claims for people."""
-    header = [name.format(confidence) for name in HEADER]
-    body = [(*line[:6], f"**{line[6]}**", line[7]) for line in map(cells, verdicts)]
-    sources = [f"- {v.experiment}: {v.provenance}" for v in verdicts]
+    """Write the table of claims for people; what tested each stands among the sources."""
+    header = [name.format(confidence) for name in SHORT_HEADER]
+    body = [(v.claim, v.source, v.measure, *cells(v)[3:6], f"**{v.verdict}**") for v in verdicts]
+    sources = [f"- **{v.claim}**: {v.experiment}: {v.provenance}" for v in verdicts]
     parts = [
         f"# {TITLE}",
         HOW_TO_READ,

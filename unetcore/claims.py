@@ -124,6 +124,7 @@ class Verdict:
     source, cost : for readers: where the claim stands, and what the trainings took.
     ratio : whether the effect is a quotient.
     limited : whether there is a limit that every measurement has to keep.
+    measure : what was compared in which networks, as "Rand error; width 8, 600 steps, adamw".
     evidence : what was averaged, as "3 seeds, 5 folds".
     gains : differences or ratios, one per seed, or per fold where there is one seed.
     pairs : every fold and seed behind them.
@@ -141,6 +142,7 @@ class Verdict:
     cost: str = ""
     ratio: bool = False
     limited: bool = False
+    measure: str = ""
     evidence: str = ""
     gains: tuple[float, ...] = ()
     pairs: tuple[Pair, ...] = ()
@@ -207,10 +209,10 @@ def judge(claim: Claim, measurements: Sequence[Measurement], confidence: float) 
     else:
         gains = list(by_pair.values())
         effect, low, high = statistics.fmean(gains), min(gains), max(gains)
-    cost = describe_cost([*used, *other])
+    cost, networks = describe_cost([*used, *other]), _networks(used, other)
     return Verdict(
         claim=claim.claim,
-        experiment=_describe(claim, used, other),
+        experiment=f"{_compared(claim)} ({networks})" if networks else _compared(claim),
         effect=effect,
         low=low,
         high=high,
@@ -222,6 +224,7 @@ def judge(claim: Claim, measurements: Sequence[Measurement], confidence: float) 
         cost=cost,
         ratio=claim.ratio,
         limited=claim.limit is not None,
+        measure="; ".join(filter(None, (QUANTITIES[claim.metric].title, networks))),
         evidence=_evidence(pairs),
         gains=tuple(gains),
         pairs=tuple(
@@ -373,14 +376,14 @@ def _other_provenance(claim: Claim, other: Sequence[Measurement]) -> list[str]:
     return [] if same else [describe_provenance(other)]
 
 
-def _describe(claim: Claim, used: Sequence[Measurement], other: Sequence[Measurement]) -> str:
-    """Comparison in words, with what was trained, on the other side too where it differs."""
+def _networks(used: Sequence[Measurement], other: Sequence[Measurement]) -> str:
+    """What was trained, on the other side too where it differs; empty if nothing was."""
     sides = (describe_network(used), describe_network(other))
-    trained = "; against ".join(side for side in dict.fromkeys(sides) if side)
-    return f"{_compared(claim)} ({trained})" if trained else _compared(claim)
+    return "; against ".join(side for side in dict.fromkeys(sides) if side)
 
 
 def _compared(claim: Claim) -> str:
+    """Comparison in words."""
     title = QUANTITIES[claim.metric].title
     if claim.limit is not None:
         rule = "below" if QUANTITIES[claim.metric].arrow == "↓" else "above"

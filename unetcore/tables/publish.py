@@ -88,19 +88,33 @@ def cost_table(trainings: Sequence[Mapping[str, object]], study_of: Mapping[str,
     ----------
     trainings : records of `read_trainings`.
     study_of : name of the study by experiment, for those that are variants of one.
+
+    Returns
+    -------
+    str, a line per name, with median and range of the minutes; the hardware is said once above it
+    where it is the same for all, else in every line.
     """
-    header = ("experiment or study", "trainings", "width", "steps", "minutes", "hardware")
-    body = []
-    rows = grouped(trainings, lambda t: study_of.get(t["experiment"], t["experiment"]))
-    for name, group in rows.items():
-        minutes = [training["train_seconds"] / 60 for training in group]
-        facts = (" / ".join(distinct(t[key] for t in group)) for key in ("width", "steps"))
-        where = " / ".join(
-            distinct(f"{t['hardware']}; {t['threads']} thread(s) each" for t in group)
-        )
-        cells = (name, str(len(group)), *facts, _median_and_range(minutes), where)
-        body.append(cells)
-    return markdown_table(header, body)
+    header = ["experiment or study", "trainings", "width", "steps", "minutes"]
+    groups = grouped(trainings, lambda t: study_of.get(t["experiment"], t["experiment"]))
+    body = [[name, *_cost_cells(group)] for name, group in groups.items()]
+    machines = {name: " / ".join(distinct(map(_machine, group))) for name, group in groups.items()}
+    if len(set(machines.values())) == 1:
+        return f"All on {next(iter(machines.values()))}.\n\n{markdown_table(header, body)}"
+    for line in body:
+        line.append(machines[line[0]])
+    return markdown_table([*header, "hardware"], body)
+
+
+def _cost_cells(trainings: Sequence[Mapping[str, object]]) -> list[str]:
+    """Number of trainings, their widths and steps, and minutes."""
+    facts = (" / ".join(distinct(t[key] for t in trainings)) for key in ("width", "steps"))
+    minutes = [training["train_seconds"] / 60 for training in trainings]
+    return [str(len(trainings)), *facts, _median_and_range(minutes)]
+
+
+def _machine(training: Mapping[str, object]) -> str:
+    """Hardware of a training, and threads."""
+    return f"{training['hardware']}; {training['threads']} thread(s) each"
 
 
 def _median_and_range(values: Sequence[float]) -> str:
