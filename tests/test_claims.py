@@ -7,12 +7,12 @@ import pytest
 
 from unetcore.claim_table import (
     COLUMNS,
-    cells,
     csv_text,
     drawn,
     html_text,
     markdown_text,
     pairs_csv_text,
+    written,
 )
 from unetcore.claims import (
     DIFFERENCE,
@@ -62,6 +62,12 @@ def pairs(values, metric="seg"):
     ]
 
 
+def judged(*arguments):
+    """Verdict on the only set of images."""
+    (verdict,) = judge(*arguments)
+    return verdict
+
+
 def verdict(**changed):
     given = {"claim": "c", "experiment": "em: SEG", "effect": 0.25, "low": 0.125, "high": 0.5}
     given |= {"n": 3, "verdict": SUPPORTED, "provenance": "p", "source": "Sec. 4"}
@@ -70,7 +76,7 @@ def verdict(**changed):
 
 
 def test_effect_and_interval_by_hand():
-    result = judge(claim(), pairs([(0.6, 0.5), (0.8, 0.6), (1.0, 0.7)]), 0.95)
+    result = judged(claim(), pairs([(0.6, 0.5), (0.8, 0.6), (1.0, 0.7)]), 0.95)
     # Gains 0.1, 0.2, 0.3: mean 0.2; deviations -0.1, 0, 0.1, so s = sqrt(0.02 / 2) = 0.1.
     # With 2 degrees of freedom F(t) = 1/2 + t / (2 sqrt(2 + t^2)), which is 0.975 at
     # t = 0.95 sqrt(2 / (1 - 0.95^2)) = 4.302653. Half a width: t * 0.1 / sqrt(3) = 0.248414.
@@ -94,7 +100,7 @@ def test_interval_grows_with_confidence_around_the_mean():
 
 @pytest.mark.parametrize(("metric", "sign"), [*((m, -1) for m in FALLS), *((m, 1) for m in RISES)])
 def test_effect_is_positive_where_the_metric_is_better(metric, sign):
-    result = judge(claim(metric=metric), pairs([(0.75, 0.5)], metric), 0.95)
+    result = judged(claim(metric=metric), pairs([(0.75, 0.5)], metric), 0.95)
     assert result.effect == sign * 0.25
 
 
@@ -114,22 +120,22 @@ def test_both_directions_occur():
     ],
 )
 def test_verdict_needs_the_whole_interval_on_one_side(values, expected):
-    assert judge(claim(), pairs(values), 0.95).verdict == expected
+    assert judged(claim(), pairs(values), 0.95).verdict == expected
 
 
 def test_verdict_of_a_falling_metric_turns_with_its_sign():
     lower = pairs([(0.5, 0.6), (0.59, 0.7), (0.7, 0.8)], "rand_error")
-    assert judge(claim(metric="rand_error"), lower, 0.95).verdict == SUPPORTED
+    assert judged(claim(metric="rand_error"), lower, 0.95).verdict == SUPPORTED
 
 
 def test_less_confidence_can_decide():
     runs = pairs([(0.6, 0.5), (0.8, 0.6), (1.0, 0.7)])
-    assert judge(claim(), runs, 0.95).verdict == UNDECIDED
-    assert judge(claim(), runs, 0.5).verdict == SUPPORTED
+    assert judged(claim(), runs, 0.95).verdict == UNDECIDED
+    assert judged(claim(), runs, 0.5).verdict == SUPPORTED
 
 
 def test_a_single_pair_decides_nothing():
-    result = judge(claim(), pairs([(0.9, 0.1)]), 0.95)
+    result = judged(claim(), pairs([(0.9, 0.1)]), 0.95)
     assert (result.low, result.high, result.n) == (None, None, 1)
     assert result.verdict == UNDECIDED
     assert result.effect == pytest.approx(0.8)
@@ -148,7 +154,7 @@ def test_pairs_are_of_the_same_fold_and_seed_in_any_order():
     # without pairs the means of three and three.
     gains = [0.1, 0.2]
     for given in (runs, runs[::-1]):
-        result = judge(claim(), given, 0.9)
+        result = judged(claim(), given, 0.9)
         assert (result.effect, result.n) == (pytest.approx(0.15), 2)
         assert (result.low, result.high) == pytest.approx(interval(gains, 0.9))
 
@@ -161,20 +167,20 @@ def test_other_methods_experiments_and_metrics_are_passed_over():
         measured(0.0, seed=1, metric="iou"),
         measured(0.0, seed=1, metric="iou", method="u-net+rot7"),
     ]
-    result = judge(claim(), others + pairs([(0.75, 0.5)]) + others, 0.95)
+    result = judged(claim(), others + pairs([(0.75, 0.5)]) + others, 0.95)
     assert (result.effect, result.n) == (0.25, 1)
 
 
 def test_two_experiments_are_compared_and_named():
     runs = [measured(0.75, experiment="weighted"), measured(0.5, experiment="plain")]
     sides = {"experiment": "weighted", "against_experiment": "plain", "method": "u-net"}
-    result = judge(claim(**sides), runs, 0.95)
+    result = judged(claim(**sides), runs, 0.95)
     assert result.effect == 0.25
     assert result.experiment == "weighted: SEG of u-net against u-net in plain"
 
 
 def test_comparison_within_an_experiment_names_it_once():
-    result = judge(claim(), pairs([(0.75, 0.5)]), 0.95)
+    result = judged(claim(), pairs([(0.75, 0.5)]), 0.95)
     assert result.experiment == "em: SEG of u-net+rot7 against u-net"
 
 
@@ -194,7 +200,7 @@ def test_claim_without_a_pair_is_refused(runs):
         r"^claim 'Averaging helps': no fold and seed with seg of both em u-net\+rot7 and em u-net$"
     )
     with pytest.raises(InputError, match=message):
-        judge(claim(), runs, 0.95)
+        judged(claim(), runs, 0.95)
 
 
 def test_seeds_are_averaged_over_folds_and_the_interval_is_over_seeds():
@@ -205,13 +211,43 @@ def test_seeds_are_averaged_over_folds_and_the_interval_is_over_seeds():
         for (fold, seed), gain in gains.items()
         for method, on in (("u-net+rot7", 1), ("u-net", 0))
     ]
-    result = judge(claim(), runs, 0.5)
+    result = judged(claim(), runs, 0.5)
     assert result.gains == pytest.approx((0.1, 0.3))
     # At half confidence the interval of two numbers ends at them.
     assert (result.effect, result.low, result.high) == pytest.approx((0.2, 0.1, 0.3))
     assert (result.n, result.evidence) == (2, "2 seeds, 2 folds")
-    one = judge(claim(), [m for m in runs if m.seed == 0], 0.5)
-    assert (one.gains, one.evidence) == (pytest.approx((0.0, 0.2)), "1 seed, 2 folds")
+
+
+def test_folds_of_a_single_seed_are_no_evidence_of_chance():
+    """They share training images: an interval over them would decide, and too often."""
+    gains = {"0": 0.2, "1": 0.21, "2": 0.19}
+    runs = [
+        measured(0.5 + gain * on, fold=fold, method=method)
+        for fold, gain in gains.items()
+        for method, on in (("u-net+rot7", 1), ("u-net", 0))
+    ]
+    assert interval(list(gains.values()), 0.95)[0] > 0
+    result = judged(claim(), runs, 0.95)
+    assert (result.gains, result.evidence) == (pytest.approx((0.2,)), "1 seed, 3 folds")
+    assert (result.low, result.high, result.verdict) == (None, None, UNDECIDED)
+    assert [pair.fold for pair in result.pairs] == ["0", "1", "2"]
+
+
+def test_held_out_slices_and_official_ones_are_judged_apart():
+    held_out = pairs([(0.6, 0.5), (0.7, 0.59), (0.8, 0.7)])
+    official = [
+        replace(m, measured_on="official slices", fold="official", values={"seg": 1 - value})
+        for m in held_out
+        for value in m.values.values()
+    ]
+    ours, theirs = judge(claim(), [*held_out, *official], 0.95)
+    assert (ours.verdict, theirs.verdict) == (SUPPORTED, NOT_SUPPORTED)
+    assert (ours.evidence, theirs.evidence) == ("3 seeds, 1 fold", "3 seeds, 1 fold")
+    assert ours.effect == pytest.approx(-theirs.effect)
+    assert ours.experiment.endswith("against u-net; on slices")
+    assert theirs.measure == "SEG; on official slices"
+    (alone,) = judge(claim(), held_out, 0.95)
+    assert replace(ours, experiment=alone.experiment, measure=alone.measure) == alone
 
 
 def test_times_of_different_machines_are_not_compared():
@@ -221,30 +257,22 @@ def test_times_of_different_machines_are_not_compared():
         for method, m in (("u-net", "a GPU"), ("u-net+rot7", "two cores"))
     ]
     with pytest.raises(InputError, match=r"times of different machines, a GPU, .* and two cores"):
-        judge(claim(ratio=True, **sides), runs, 0.95)
+        judged(claim(ratio=True, **sides), runs, 0.95)
     machine = {"prediction_hardware": "two cores", "prediction_threads": 1}
     machine |= {"prediction_precision": "float32"}
     same = [replace(m, provenance=machine) for m in runs]
-    assert judge(claim(ratio=True, **sides), same, 0.95).effect == 1
+    assert judged(claim(ratio=True, **sides), same, 0.95).effect == 1
     for changed in ({"prediction_threads": 2}, {"prediction_precision": "bfloat16"}):
         other = [same[0], replace(same[1], provenance=machine | changed)]
         with pytest.raises(InputError, match=f"two cores, .*{next(iter(changed.values()))}"):
-            judge(claim(ratio=True, **sides), other, 0.95)
+            judged(claim(ratio=True, **sides), other, 0.95)
 
 
 def test_what_was_trained_stands_in_the_comparison():
     runs = [replace(m, provenance={"width": 8, "steps": 600}) for m in pairs([(0.6, 0.5)])]
-    result = judge(claim(), runs, 0.95)
+    result = judged(claim(), runs, 0.95)
     assert result.experiment == "em: SEG of u-net+rot7 against u-net (width 8, 600 steps)"
     assert result.measure == "SEG; width 8, 600 steps"
-
-
-def test_what_was_trained_is_named_on_both_sides_where_it_differs():
-    better, worse = pairs([(0.6, 0.5)])
-    runs = [replace(better, provenance={"width": 8}), replace(worse, provenance={"width": 48})]
-    assert judge(claim(), runs, 0.95).measure == "SEG; width 8; against width 48"
-    assert judge(claim(), [*runs[:1], worse], 0.95).measure == "SEG; width 8"
-    assert judge(claim(), [better, worse], 0.95).measure == "SEG"
 
 
 def test_ratio_of_times_by_hand():
@@ -258,7 +286,7 @@ def test_ratio_of_times_by_hand():
         measured(16.0, method="sliding-window", metric=ONE_BY_ONE, experiment="em-window", seed=1),
         measured(0.1, method="sliding-window", metric=SECONDS, experiment="em-window"),
     ]
-    result = judge(claim(ratio=True, **sides), runs, 0.5)
+    result = judged(claim(ratio=True, **sides), runs, 0.5)
     # At half confidence the interval of two logarithms ends at them.
     assert (result.effect, result.low, result.high) == pytest.approx((8.0, 4.0, 16.0))
     assert result.verdict == SUPPORTED
@@ -266,7 +294,7 @@ def test_ratio_of_times_by_hand():
         "em: seconds per frame of u-net against seconds per frame, window by window of "
         "sliding-window in em-window"
     )
-    slower = judge(claim(ratio=True, **sides), [replace(m, values={
+    slower = judged(claim(ratio=True, **sides), [replace(m, values={
         name: 1 / value for name, value in m.values.items()}) for m in runs], 0.5)  # fmt: skip
     assert (slower.effect, slower.verdict) == (pytest.approx(1 / 8), NOT_SUPPORTED)
 
@@ -287,7 +315,7 @@ def test_limit_is_what_every_measurement_is_compared_with(values, expected):
         method="u-net", metric=SECONDS, against_experiment=None, against_method=None, limit=1.0
     )
     runs = [measured(v, seed=k, method="u-net", metric=SECONDS) for k, v in enumerate(values)]
-    result = judge(limit, runs, 0.95)
+    result = judged(limit, runs, 0.95)
     assert result.verdict == expected
     assert result.effect == pytest.approx(1 - sum(values) / len(values))
     assert result.experiment == "em: seconds per frame of u-net below 1"
@@ -304,7 +332,7 @@ def test_claim_has_another_side_or_a_limit():
 def test_threshold_without_a_seed_is_compared_with_every_seed():
     runs = [measured(0.75, seed=0, method="u-net"), measured(0.5, seed=1, method="u-net")]
     runs.append(measured(0.25, seed=None, method="best-threshold"))
-    result = judge(claim(method="u-net", against_method="best-threshold"), runs, 0.5)
+    result = judged(claim(method="u-net", against_method="best-threshold"), runs, 0.5)
     assert result.gains == (0.5, 0.25)
 
 
@@ -312,17 +340,17 @@ def test_numbers_on_other_images_are_no_pair():
     other = replace(measured(0.5), measured_on="other slices")
     runs = [measured(0.75, method="u-net+rot7"), other]
     with pytest.raises(InputError, match="no fold and seed"):
-        judge(claim(), runs, 0.95)
+        judged(claim(), runs, 0.95)
 
 
 def test_cost_counts_each_training_once():
     took = {"train_seconds": 90.0}
     runs = [replace(m, provenance=took) for m in pairs([(0.6, 0.5), (0.8, 0.6)])]
-    assert judge(claim(), runs, 0.95).cost == "2 trainings, 3 min"  # both sides share them
+    assert judged(claim(), runs, 0.95).cost == "2 trainings, 3 min"  # both sides share them
     alone = [replace(m, experiment="weighted") for m in runs if m.method == "u-net+rot7"]
     both = claim(experiment="weighted")
-    assert judge(both, runs + alone, 0.95).cost == "4 trainings, 6 min"
-    assert judge(claim(), pairs([(0.6, 0.5)]), 0.95).cost == "no training"
+    assert judged(both, runs + alone, 0.95).cost == "4 trainings, 6 min"
+    assert judged(claim(), pairs([(0.6, 0.5)]), 0.95).cost == "no training"
 
 
 def test_provenance_names_both_sides_and_the_cost():
@@ -330,7 +358,7 @@ def test_provenance_names_both_sides_and_the_cost():
         replace(measured(0.75, experiment="a"), provenance={"width": 8, "train_seconds": 60.0}),
         replace(measured(0.5, experiment="b"), provenance={"width": 4}),
     ]
-    result = judge(claim(experiment="a", method="u-net", against_experiment="b"), runs, 0.95)
+    result = judged(claim(experiment="a", method="u-net", against_experiment="b"), runs, 0.95)
     assert result.provenance == (
         "experiment a; fold 0; seed 0; width 8; trained 60 s each; "
         "against experiment b; fold 0; seed 0; width 4; cost: 1 training, 1 min"
@@ -345,23 +373,55 @@ def test_page_of_the_report_holds_every_cell():
     assert "<li>em: SEG: p</li>" in page
 
 
-def test_figure_puts_supported_claims_right_of_nothing():
-    decided = judge(claim(), pairs([(0.6, 0.5), (0.7, 0.59), (0.8, 0.7)]), 0.95)
-    turned = judge(claim(), pairs([(0.5, 0.6), (0.59, 0.7), (0.7, 0.8)]), 0.95)
-    single = judge(claim(), pairs([(0.5, 0.6)]), 0.95)
+def lines(axes, name):
+    return [line for line in axes.lines if line.get_gid() == name]
+
+
+def test_figure_puts_supported_claims_right_of_no_effect():
+    decided = judged(claim(), pairs([(0.6, 0.5), (0.7, 0.59), (0.8, 0.7)]), 0.95)
+    turned = judged(claim(), pairs([(0.5, 0.6), (0.59, 0.7), (0.7, 0.8)]), 0.95)
+    single = judged(claim(), pairs([(0.5, 0.6)]), 0.95)
     figure = claim_intervals([drawn(v) for v in (decided, turned, single)], 0.95)
     (axes,) = figure.axes
-    bars = [line.get_xdata() for line in axes.lines if line.get_gid() == "interval"]
-    assert len(bars) == 2  # a single pair has none
+    bars = [line.get_xdata() for line in lines(axes, "interval")]
+    assert len(bars) == 2  # a single seed has none
     assert min(bars[0]) > 0 > max(bars[1])
-    # Each row's scale ends at its largest number, here the upper bound of the interval.
-    assert max(bars[0]) == pytest.approx(1)
-    dots = [line.get_xdata() for line in axes.lines if line.get_gid() == "gains"]
-    assert [len(x) for x in dots] == [3, 3, 1]
-    means = [line for line in axes.lines if line.get_gid() == "effect"]
+    assert [len(line.get_xdata()) for line in lines(axes, "gains")] == [3, 3, 1]
+    means = lines(axes, "effect")
     assert [line.get_markerfacecolor() == "white" for line in means] == [False, False, True]
     texts = [text.get_text() for text in axes.texts]
     assert texts[::2] == [SUPPORTED, NOT_SUPPORTED, UNDECIDED]
+
+
+def test_figure_draws_gains_as_shares_of_the_other_side_on_one_scale():
+    small = judged(claim(), pairs([(0.51, 0.5), (0.52, 0.5)]), 0.5)  # by 2 and by 4 per cent
+    large = judged(claim(), pairs([(0.6, 0.5), (0.9, 0.5)]), 0.95)  # by 20 and by 80 per cent
+    limit = claim(metric=SEAM, against_experiment=None, against_method=None, limit=0.5)
+    kept = judged(limit, [measured(0.1, method="u-net+rot7", metric=SEAM)], 0.95)
+    (axes,) = claim_intervals([drawn(v) for v in (small, large, kept)], 0.95).axes
+    effects = [float(line.get_xdata()[0]) for line in lines(axes, "effect")]
+    assert effects == pytest.approx([0.03, 0.5, 0.8])  # 0.1 keeps the limit of 0.5 by 80 per cent
+    bars = [line.get_xdata() for line in lines(axes, "interval")]
+    assert bars[0] == pytest.approx([0.02, 0.04])
+    # Of two seeds the interval of 95 % reaches far beyond the gains; arrows say so.
+    assert bars[1] == pytest.approx(axes.get_xlim())
+    assert sorted(line.get_marker() for line in lines(axes, "goes on")) == ["<", ">"]
+
+
+def test_figure_has_a_scale_of_its_own_for_quotients():
+    ratio = claim(metric=SECONDS, ratio=True)
+    runs = [
+        measured(value, seed=seed, method=method, metric=SECONDS)
+        for method, values in (("u-net+rot7", (1.0, 1.0)), ("u-net", (100.0, 400.0)))
+        for seed, value in enumerate(values)
+    ]
+    faster, better = judged(ratio, runs, 0.5), judged(claim(), pairs([(0.6, 0.5)]), 0.95)
+    times, shares = claim_intervals([drawn(better), drawn(faster)], 0.95).axes
+    assert (times.get_xscale(), shares.get_xscale()) == ("log", "linear")
+    assert lines(times, "effect")[0].get_xdata() == pytest.approx([200])
+    assert lines(times, "no effect")[0].get_xdata() == [1, 1]
+    assert lines(times, "interval")[0].get_xdata() == pytest.approx([100, 400])
+    assert lines(shares, "effect")[0].get_xdata() == pytest.approx([0.2])
 
 
 def test_times_and_seams_are_read_beside_metrics(tmp_path):
@@ -459,7 +519,7 @@ def test_every_fold_and_seed_behind_an_effect_is_kept():
         for (fold, seed), value in values.items()
         for method, factor in sides
     ]
-    result = judge(claim(metric=SECONDS, ratio=True), measurements, 0.95)
+    result = judged(claim(metric=SECONDS, ratio=True), measurements, 0.95)
     # A time of 4 s against one of 1 s is a quarter as fast.
     assert [(p.fold, p.seed, p.value, p.against, p.gain) for p in result.pairs] == [
         ("0", 0, 4.0, 1.0, 1 / 4),
@@ -471,7 +531,7 @@ def test_every_fold_and_seed_behind_an_effect_is_kept():
 
 def test_pairs_of_a_limit_hold_the_limit():
     limited = claim(against_experiment=None, against_method=None, limit=0.5)
-    result = judge(limited, [measured(0.75, method="u-net+rot7")], 0.95)
+    result = judged(limited, [measured(0.75, method="u-net+rot7")], 0.95)
     (pair,) = result.pairs
     assert (pair.value, pair.against, pair.gain) == (0.75, 0.5, 0.25)
     assert pairs_csv_text([result]).splitlines()[1].endswith(",0,0,0.75,0.5,0.25")
@@ -481,8 +541,8 @@ def test_of_a_limit_people_see_what_was_measured():
     limited = claim(metric=SEAM, against_experiment=None, against_method=None, limit=2e-5)
     values = [(0, 1e-6), (1, 2.5e-6)]
     seams = [measured(value, seed=s, method="u-net+rot7", metric=SEAM) for s, value in values]
-    result = judge(limited, seams, 0.95)
-    assert cells(result)[3:5] == ("measured 1e-06 to 2.5e-06", "limit 2e-05")
+    result = judged(limited, seams, 0.95)
+    assert written(result) == ("measured 1e-06 to 2.5e-06", "limit 2e-05")
     assert (result.low, result.high) == pytest.approx((1.75e-5, 1.9e-5))
     assert drawn(result).text == "measured 1e-06 to 2.5e-06 (limit 2e-05)"
 
@@ -493,7 +553,9 @@ def test_both_sides_networks_are_named_where_they_differ():
         return replace(one, provenance={"width": width, "steps": 9, "train_seconds": 1})
 
     sides = [trained("u-net+rot7", 8), trained("u-net", 48)]
-    named = judge(claim(), sides, 0.95).experiment
-    assert named.endswith("(width 8, 9 steps; against width 48, 9 steps)")
-    sides = [trained("u-net+rot7", 8), trained("u-net", 8)]
-    assert judge(claim(), sides, 0.95).experiment.endswith("(width 8, 9 steps)")
+    result = judged(claim(), sides, 0.95)
+    assert result.experiment.endswith("(width 8, 9 steps; against width 48, 9 steps)")
+    assert result.measure == "SEG; width 8, 9 steps; against width 48, 9 steps"
+    result = judged(claim(), [trained("u-net+rot7", 8), trained("u-net", 8)], 0.95)
+    assert result.experiment.endswith("(width 8, 9 steps)")
+    assert result.measure == "SEG; width 8, 9 steps"

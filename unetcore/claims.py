@@ -3,7 +3,8 @@
 A claim says that one method is better than another by some quantity, or better than a limit. It is
 measured on the same folds with the same seeds on both sides. Every pair gives a gain, a difference
 or a ratio. Trainings that differ in the seed alone are independent given the images, so the gains
-of a seed are averaged over its folds, and the interval is over seeds; of one seed, over folds.
+of a seed are averaged over its folds, and the interval is over seeds. Folds share training images:
+an interval over them would be too narrow, and a single seed decides nothing.
 """
 
 import math
@@ -81,8 +82,8 @@ class Claim:
             raise InputError(f"claim {self.claim!r}: a limit is compared by difference")
 
     @property
-    def nothing(self) -> int:
-        """Effect of a claim that does not hold and is not turned round."""
+    def null_effect(self) -> int:
+        """Effect if neither side is better."""
         return 1 if self.ratio else 0
 
 
@@ -114,10 +115,9 @@ class Verdict:
     claim : the sentence.
     experiment : the comparison that tested it.
     effect : mean improvement, above 0 where the claim holds; for a ratio above 1.
-    low, high : confidence interval of the effect, None for a single pair; of a limit the least and
+    low, high : confidence interval of the effect, None for a single seed; of a limit the least and
         the largest gain.
-    n : number of seeds, or of folds where there is one seed, that the interval is over; of a limit
-        the number of measurements.
+    n : number of seeds that the interval is over; of a limit the number of measurements.
     verdict : "supported" if the whole interval is above 0 (1), "not supported" if it is below, else
         "not decided by this evidence".
     provenance : where the numbers come from, and what they cost.
@@ -126,7 +126,7 @@ class Verdict:
     limited : whether there is a limit that every measurement has to keep.
     measure : what was compared in which networks, as "Rand error; width 8, 600 steps, adamw".
     evidence : what was averaged, as "3 seeds, 5 folds".
-    gains : differences or ratios, one per seed, or per fold where there is one seed.
+    gains : differences or ratios, one per seed; of a limit one per measurement.
     pairs : every fold and seed behind them.
     """
 
@@ -170,67 +170,101 @@ def read_quantities(path: Path) -> Measurement:
     return replace(measured, values={**measured.values, **_times(measured.provenance)})
 
 
-def judge(claim: Claim, measurements: Sequence[Measurement], confidence: float) -> Verdict:
-    """Test one claim.
+@dataclass(frozen=True)
+class _Compared:
+    """A pair and the measurements that it was made from; there is no other side to a limit."""
+
+    pair: Pair
+    ours: Measurement
+    theirs: Measurement | None
+
+
+def judge(claim: Claim, measurements: Sequence[Measurement], confidence: float) -> list[Verdict]:
+    """Test one claim, on each set of images that both sides were measured on.
 
     Parameters
     ----------
     claim : what to compare.
     measurements : of both sides, and of others, which are passed over.
-    confidence : of the interval, in (0, 1), by Student's t over seeds, or over folds where there is
-        one seed; of the logarithms where the effect is a ratio.
+    confidence : of the interval, in (0, 1), by Student's t over seeds; of the logarithms where the
+        effect is a ratio.
 
     Returns
     -------
-    Verdict
+    list of Verdict, one per set of images: held-out training images and official test images are
+    never averaged. Where there are several, `experiment` and `measure` name them.
 
     Raises
     ------
     InputError : no fold and seed was measured on both sides; or times of different machines.
     """
-    better = _values(measurements, claim.experiment, claim.method, claim.metric)
-    if claim.limit is not None:
-        pairs, worse, other = list(better), dict.fromkeys(better, claim.limit), []
-    else:
-        against = claim.against_experiment, claim.against_method
-        others = _values(measurements, *against, claim.against_metric or claim.metric)
-        partners = {pair: others.get(pair) or others.get((*pair[:2], None)) for pair in better}
-        pairs = [pair for pair in better if partners[pair]]
-        worse = {pair: partners[pair][0] for pair in pairs}
-        other = [partners[pair][1] for pair in pairs]
-    if not pairs:
+    compared = _compare(claim, measurements)
+    if not compared:
         raise InputError(f"claim {claim.claim!r}: no fold and seed with {_sides(claim)}")
-    used = [better[pair][1] for pair in pairs]
-    _check_machines(claim, [*used, *other])
-    by_pair = {pair: _gain(claim, better[pair][0], worse[pair]) for pair in pairs}
+    by_images = grouped(compared, lambda c: c.ours.measured_on)
+    return [
+        _verdict_on(claim, group, confidence, f"; on {images}" if len(by_images) > 1 else "")
+        for images, group in by_images.items()
+    ]
+
+
+def _compare(claim: Claim, measurements: Sequence[Measurement]) -> list[_Compared]:
+    """Every fold and seed of a claim that was measured on both sides, or that has a limit."""
+    ours = _values(measurements, claim.experiment, claim.method, claim.metric)
+    theirs = _values(
+        measurements,
+        claim.against_experiment,
+        claim.against_method,
+        claim.against_metric or claim.metric,
+    )
+    compared = []
+    for (images, fold, seed), (value, measured) in ours.items():
+        if claim.limit is not None:
+            against, other = claim.limit, None
+        elif partner := theirs.get((images, fold, seed)) or theirs.get((images, fold, None)):
+            against, other = partner
+        else:
+            continue
+        pair = Pair(fold, seed, value, against, _gain(claim, value, against))
+        compared.append(_Compared(pair, measured, other))
+    return compared
+
+
+def _verdict_on(
+    claim: Claim, compared: Sequence[_Compared], confidence: float, images: str
+) -> Verdict:
+    """Verdict by measurements on the same images, which `images` names where there are others."""
+    ours = [c.ours for c in compared]
+    theirs = [c.theirs for c in compared if c.theirs]
+    _check_machines(claim, [*ours, *theirs])
+    pairs = tuple(c.pair for c in compared)
     if claim.limit is None:
-        gains = _by_seed(by_pair, claim.ratio)
+        gains = _by_seed(pairs, claim.ratio)
         effect, low, high = _effect(gains, confidence, claim.ratio)
     else:
-        gains = list(by_pair.values())
+        gains = [pair.gain for pair in pairs]
         effect, low, high = statistics.fmean(gains), min(gains), max(gains)
-    cost, networks = describe_cost([*used, *other]), _networks(used, other)
+    cost, networks = describe_cost([*ours, *theirs]), _networks(ours, theirs)
+    tested = f"{_comparison(claim)} ({networks})" if networks else _comparison(claim)
+    measure = "; ".join(filter(None, (QUANTITIES[claim.metric].title, networks)))
+    origins = [describe_provenance(ours), *_other_provenance(claim, theirs)]
     return Verdict(
         claim=claim.claim,
-        experiment=f"{_compared(claim)} ({networks})" if networks else _compared(claim),
+        experiment=tested + images,
         effect=effect,
         low=low,
         high=high,
         n=len(gains),
-        verdict=_verdict(low, high, claim.nothing),
-        provenance="; against ".join([describe_provenance(used), *_other_provenance(claim, other)])
-        + f"; cost: {cost}",
+        verdict=_verdict(low, high, claim.null_effect),
+        provenance=f"{'; against '.join(origins)}; cost: {cost}",
         source=claim.source,
         cost=cost,
         ratio=claim.ratio,
         limited=claim.limit is not None,
-        measure="; ".join(filter(None, (QUANTITIES[claim.metric].title, networks))),
+        measure=measure + images,
         evidence=_evidence(pairs),
         gains=tuple(gains),
-        pairs=tuple(
-            Pair(pair[1], pair[2], better[pair][0], worse[pair], gain)
-            for pair, gain in by_pair.items()
-        ),
+        pairs=pairs,
     )
 
 
@@ -285,7 +319,7 @@ def _times(provenance: Mapping[str, object]) -> dict[str, float]:
 
 
 def _values(
-    measurements: Sequence[Measurement], experiment: str, method: str, metric: str
+    measurements: Sequence[Measurement], experiment: str | None, method: str | None, metric: str
 ) -> dict[tuple[str, str, int | None], tuple[float, Measurement]]:
     """One side by images, fold and seed: only what agrees in all can be paired.
 
@@ -305,18 +339,16 @@ def _gain(claim: Claim, better: float, worse: float) -> float:
     return worse - better if falls else better - worse
 
 
-def _by_seed(gains, ratio: bool) -> list[float]:
-    """Gains by images, fold and seed, averaged for each seed; as they are where there is one."""
-    seeds = grouped(gains, lambda pair: pair[2])
-    if len(seeds) < 2:
-        return list(gains.values())
+def _by_seed(pairs: Sequence[Pair], ratio: bool) -> list[float]:
+    """Gains of each seed, averaged over its folds."""
     mean = statistics.geometric_mean if ratio else statistics.fmean
-    return [mean([gains[pair] for pair in pairs]) for pairs in seeds.values()]
+    seeds = grouped(pairs, lambda pair: pair.seed)
+    return [mean(pair.gain for pair in of_seed) for of_seed in seeds.values()]
 
 
-def _evidence(pairs) -> str:
+def _evidence(pairs: Sequence[Pair]) -> str:
     """How many seeds and folds there are."""
-    counts = [("seed", {seed for *_, seed in pairs}), ("fold", {fold for _, fold, _ in pairs})]
+    counts = [("seed", {pair.seed for pair in pairs}), ("fold", {pair.fold for pair in pairs})]
     words = [f"{len(found)} {noun}{'s' if len(found) > 1 else ''}" for noun, found in counts]
     return ", ".join(words)
 
@@ -354,11 +386,11 @@ def _effect(gains, confidence, ratio):
     return math.exp(statistics.fmean(logarithms)), low, high
 
 
-def _verdict(low: float | None, high: float | None, nothing: float) -> str:
-    """What an interval says: a claim is decided only where it does not hold `nothing`."""
-    if low is None or low <= nothing <= high:
+def _verdict(low: float | None, high: float | None, null_effect: float) -> str:
+    """What an interval says: a claim is decided only where it does not hold the null effect."""
+    if low is None or low <= null_effect <= high:
         return UNDECIDED
-    return SUPPORTED if low > nothing else NOT_SUPPORTED
+    return SUPPORTED if low > null_effect else NOT_SUPPORTED
 
 
 def _sides(claim: Claim) -> str:
@@ -382,7 +414,7 @@ def _networks(used: Sequence[Measurement], other: Sequence[Measurement]) -> str:
     return "; against ".join(side for side in dict.fromkeys(sides) if side)
 
 
-def _compared(claim: Claim) -> str:
+def _comparison(claim: Claim) -> str:
     """Comparison in words."""
     title = QUANTITIES[claim.metric].title
     if claim.limit is not None:

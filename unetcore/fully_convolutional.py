@@ -11,7 +11,7 @@ class FullyConvolutional(nn.Module):
     """Contracting path of the U-Net, and scores of its levels that are up-sampled and added.
 
     What tells it from the U-Net is its way back: maps of as many channels as there are classes,
-    to which the scores of finer levels are added, and no convolutions (Sec. 2 of the paper: "one
+    to which the scores of finer levels are added, and no convolutions (Sec. 1 of the paper: "one
     important modification in our architecture is that in the upsampling part we have also a large
     number of feature channels"). It takes and makes the same tiles.
 

@@ -23,7 +23,7 @@ def main(
     confidence: float,
 ) -> None:
     measurements = [read_quantities(path) for path in metrics]
-    verdicts = [judge(Claim(**c), measurements, confidence) for c in comparisons]
+    verdicts = [v for c in comparisons for v in judge(Claim(**c), measurements, confidence)]
     table.write_text(csv_text(verdicts), "utf-8")
     pairs.write_text(pairs_csv_text(verdicts), "utf-8")
     markdown.write_text(markdown_text(verdicts, confidence), "utf-8")
