@@ -299,7 +299,8 @@ def test_numbers_stand_where_they_are_and_categories_side_by_side(variants, expe
 
 def test_points_are_the_values_and_the_line_goes_through_the_means_in_order():
     values = {"seg": {"u-net": {"0.1": [0.5, 0.25], "0.01": [0.125]}}}
-    axes = panel(draw(values, ["0.1", "0.01"]), "SEG ↑")
+    axes = panel(draw(values, ["0.1", "0.01"], axis="learning rate"), "SEG ↑")
+    assert axes.get_xlabel() == "learning rate"
     (points,) = lines_of(axes, "0.1")
     assert points.get_xydata().tolist() == [[0.1, 0.5], [0.1, 0.25]]
     (mean,) = lines_of(axes, "mean u-net")

@@ -57,6 +57,7 @@ class Study:
     unseen_folds : folds of the base that no variant was measured on.
     chosen : the variant that the recipe took, None while nothing is chosen.
     reason : why, a sentence.
+    axis : what the variants are, where their names are numbers: "learning rate".
     """
 
     name: str
@@ -67,6 +68,7 @@ class Study:
     unseen_folds: Sequence[str] = ()
     chosen: str | None = None
     reason: str | None = None
+    axis: str = ""
 
     def __post_init__(self):
         if self.chosen is not None and self.chosen not in self.changes:

@@ -42,7 +42,11 @@ def cell_results(names: Sequence[str], examples: Sequence[Example]) -> Figure:
     legend_below(
         figure,
         [
-            Patch(facecolor=FILLS[0], alpha=0.6, label="segmented cell, in any colour"),
+            Patch(
+                facecolor=FILLS[0],
+                alpha=0.6,
+                label="segmented cells: one colour across a border, and they are joined",
+            ),
             Line2D([], [], color=YELLOW, lw=1.8, label="border of a reference cell"),
         ],
     )

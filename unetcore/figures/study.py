@@ -36,6 +36,7 @@ def study(
     losses: Collection[Loss],
     title: str = "",
     *,
+    axis: str = "",
     chosen: str | None = None,
     held_out: Mapping[str, Sequence[HeldOut]] | None = None,
 ) -> Figure:
@@ -47,6 +48,7 @@ def study(
     scores : values by metric, method and variant, one per fold and seed.
     losses : what the variants make small.
     title : heading of the figure.
+    axis : what the variants are, for the axis below every metric.
     chosen : variant that the recipe took; it is marked.
     held_out : what was measured on held-out slices during training, by variant, one per training.
         The course of the Rand error, or of SEG, gets a panel where it is there.
@@ -68,7 +70,7 @@ def study(
         _draw_courses(left[1], held_out, looks, watched)
     for axes, (metric, by_method) in zip(right, scores.items(), strict=True):
         _draw_scores(axes, by_method, looks, chosen)
-        axes.set_title(f"{MEASURES[metric].title} {MEASURES[metric].arrow}")
+        axes.set(title=f"{MEASURES[metric].title} {MEASURES[metric].arrow}", xlabel=axis)
     methods = list(dict.fromkeys(method for by_method in scores.values() for method in by_method))
     letter([*left, *right])
     legend_below(figure, [*_legend(looks, methods, chosen), *marks])

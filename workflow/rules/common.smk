@@ -50,9 +50,12 @@ wildcard_constraints:
     bundle="|".join([*config["tables"], *config["studies"]]),
 
 
-def code_of(script):
-    """Digest of a script's code and of all it imports from the package."""
-    return source_digest(HERE / f"../scripts/{script}.py")
+def code_of(script, *modules):
+    """Digest of a script's code and of all it imports from the package.
+
+    `modules` are some that a digest leaves out, and that this script's result depends on.
+    """
+    return source_digest(HERE / f"../scripts/{script}.py", *modules)
 
 
 def setting(key):
@@ -468,6 +471,7 @@ def study_plan(wildcards):
         "changes": changes,
         "unseen_folds": [fold for fold in base["folds"] if fold not in study["folds"]],
         "chosen": study.get("chosen"),
+        "axis": study.get("axis", ""),
         "reason": study.get("reason"),
     }
 

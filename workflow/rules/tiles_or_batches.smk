@@ -25,7 +25,8 @@ rule tiles_or_batches:
         network=setting("network"),
         training=decisive_settings,
         grid=tile_grid,
-        code=code_of("tiles_or_batches"),
+        # its estimates choose what is measured
+        code=code_of("tiles_or_batches", "unetcore.training_memory"),
         watch=unrecorded(watch_settings),
         device=unrecorded(hardware),
     script:

@@ -25,6 +25,7 @@ def main(
         scores(results),
         {Loss(**loss) for loss in losses},
         plan.title,
+        axis=plan.axis,
         chosen=plan.chosen,
         held_out=read_held_out(plan, validations),
     )
