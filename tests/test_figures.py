@@ -13,16 +13,12 @@ from unetcore.data.io import write_stack
 from unetcore.errors import InputError
 from unetcore.figures import (
     Example,
-    HeldOut,
-    History,
     Loss,
     colour_instances,
     compared_plans,
     loss_curves,
     match_cells,
     overview,
-    read_history,
-    read_validation,
     save,
     seams,
     segmentation,
@@ -32,6 +28,7 @@ from unetcore.figures import (
 from unetcore.figures.curves import smooth
 from unetcore.metrics import warping_error
 from unetcore.tiling import NaivePlan, plan_tiles, several_tiles
+from unetcore.training_log import HeldOut, History
 
 PLAIN = Loss("weighted-mean", 0)
 
@@ -195,43 +192,6 @@ def test_without_held_out_values_there_is_one_panel_under_the_title():
     figure = loss_curves({("0", 0): history([0.5])}, PLAIN, "title", unmeasured)
     assert len(figure.axes) == 1
     assert figure.get_suptitle() == "title"
-
-
-def test_validation_file_is_read_by_name_and_may_have_no_row(tmp_path):
-    path = tmp_path / "validation.csv"
-    path.write_text("step,seconds,loss,seg\n20,1.5,0.5,0.25\n40,1.5,0.4,0.75\n")
-    read = read_validation(path)
-    assert read.step.tolist() == [20, 40]
-    values = {name: value.tolist() for name, value in read.values.items()}
-    assert values == {"loss": [0.5, 0.4], "seg": [0.25, 0.75]}
-    path.write_text("step,seconds,loss,seg\n")
-    assert read_validation(path).step.size == 0
-
-
-@pytest.mark.parametrize("header", ["", "step,loss,seg", "step,seconds,loss,dice"])
-def test_bad_validation_file_is_refused(tmp_path, header):
-    path = tmp_path / "validation.csv"
-    path.write_text(f"{header}\n")
-    with pytest.raises(InputError, match=r"validation\.csv: columns .*: need step, seconds, loss"):
-        read_validation(path)
-
-
-def test_history_is_read_by_column_name(tmp_path):
-    path = tmp_path / "history.csv"
-    path.write_text("step,loss,learning_rate,tiles_per_second,seconds\n20,0.5,0.001,4,5\n")
-    read = read_history(path)
-    assert (read.step[0], read.loss[0], read.learning_rate[0]) == (20, 0.5, 0.001)
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [("step,loss,learning_rate\n", "no row"), ("step,loss\n1,2\n", "'learning_rate' is missing")],
-)
-def test_bad_history_is_refused(tmp_path, text, complaint):
-    path = tmp_path / "history.csv"
-    path.write_text(text)
-    with pytest.raises(InputError, match=complaint):
-        read_history(path)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # The order of the rooms: a module imports from its own row and the rows above it.
 ROOMS = (
     {""},  # unetcore/__init__.py: whoever imports a module runs it, so it imports nothing
-    {"differences", "errors"},
+    {"differences", "errors", "tidy"},
     {"devices", "distributed", "free_memory", "geometry", "labels", "locks", "memory", "stopping"},
     {"cuda_graph", "distances", "gpus", "launch"},
     {"weight_settings"},
@@ -40,7 +40,9 @@ ROOMS = (
     {"failures", "predict"},
     {"window_by_window"},
     {"train", "validation"},
-    {"tables", "figures"},
+    {"tables"},
+    {"training_log"},
+    {"figures"},
     {"claims", "studies"},
     {"claim_table"},
     {"export"},
@@ -62,6 +64,7 @@ WITHOUT_TORCH = (
     "settings",
     "tile_cost",
     "tables",
+    "training_log",
     "figures",
     "claims",
     "claim_table",

@@ -11,7 +11,7 @@ import study_table
 
 from unetcore.errors import InputError
 from unetcore.evaluate import OF_MEMBRANES
-from unetcore.figures import HeldOut, History, Loss, study
+from unetcore.figures import Loss, study
 from unetcore.figures.study import positions
 from unetcore.studies import (
     COLUMNS,
@@ -25,6 +25,7 @@ from unetcore.studies import (
     scores,
 )
 from unetcore.tables import Measurement, describe_change
+from unetcore.training_log import HeldOut, History
 
 PLAIN, DICE = Loss("weighted-mean", 0), Loss("weighted-mean", 1.0)
 EXPERIMENTS = {"0.001": "rate-0.001", "0.005": "em"}  # the second changes nothing

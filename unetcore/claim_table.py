@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from unetcore.claims import NOT_SUPPORTED, SUPPORTED, UNDECIDED, Pair, Verdict
 from unetcore.figures import Effect
-from unetcore.tables import PROVENANCE_HEADING, csv_lines, html_list_page, markdown_table
+from unetcore.tables import PROVENANCE_HEADING, html_list_page, markdown_table
+from unetcore.tidy import csv_lines
 
 TITLE = "Claims of the paper and of its readers"
 COLUMNS = ("claim", "experiment", "effect", "low", "high", "n", "verdict", "provenance")

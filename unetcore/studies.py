@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unetcore.errors import InputError
-from unetcore.figures import HeldOut, History, read_history, read_validation
 from unetcore.tables import (
     MEASURES,
     PROVENANCE_HEADING,
     Measurement,
-    csv_lines,
     describe_provenance,
     markdown_table,
     mean_and_spread,
@@ -25,6 +23,8 @@ from unetcore.tables import (
 )
 from unetcore.tables.grouping import distinct, grouped
 from unetcore.tables.records import read_record
+from unetcore.tidy import csv_lines
+from unetcore.training_log import HeldOut, History, read_history, read_validation
 
 LAST_PART = 0.1  # of the steps, over which the training loss is averaged: one row alone is noise
 COLUMNS = (

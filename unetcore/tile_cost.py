@@ -1,7 +1,6 @@
 """What a weight update costs, by the tiles it is made of (paper Sec. 3)."""
 
 import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from unetcore.errors import InputError
 from unetcore.geometry import input_size, multiply_accumulates, needed_multiply_accumulates
 from unetcore.settings import NetworkConfig
+from unetcore.tidy import csv_lines
 
 COLUMNS = (
     "experiment",
@@ -117,11 +117,7 @@ def check_counted(network: NetworkConfig) -> None:
 
 def csv_text(costs: Sequence[TileCost]) -> str:
     """Write costs in tidy form: one row per update measured, columns as in `COLUMNS`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([getattr(cost, column) for column in COLUMNS] for cost in costs)
-    return text.getvalue()
+    return csv_lines(COLUMNS, ([getattr(cost, column) for column in COLUMNS] for cost in costs))
 
 
 def read_costs(path: Path) -> list[TileCost]:

@@ -12,14 +12,7 @@ from unetcore.figures.cell_results import cell_results
 from unetcore.figures.claim_intervals import Effect, claim_intervals
 from unetcore.figures.colours import as_instances, colour_instances
 from unetcore.figures.example import Example, first_complete, read_example
-from unetcore.figures.loss_curves import (
-    HeldOut,
-    History,
-    Loss,
-    loss_curves,
-    read_history,
-    read_validation,
-)
+from unetcore.figures.loss_curves import Loss, loss_curves
 from unetcore.figures.matches import CellMatches, match_cells
 from unetcore.figures.overlap_tile import overlap_tile
 from unetcore.figures.overview import overview
@@ -37,8 +30,6 @@ __all__ = [
     "CellMatches",
     "Effect",
     "Example",
-    "HeldOut",
-    "History",
     "Loss",
     "architecture",
     "as_instances",
@@ -53,8 +44,6 @@ __all__ = [
     "overview",
     "plan_of_several_tiles",
     "read_example",
-    "read_history",
-    "read_validation",
     "save",
     "seams",
     "segmentation",

@@ -1,10 +1,8 @@
 """Figure of the losses: how the trainings of an experiment went, and on held-out slices."""
 
-import csv
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -13,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
-from unetcore.errors import InputError
 from unetcore.figures.curves import smooth
 from unetcore.figures.panels import letter, new_figure
 from unetcore.figures.style import DASHES, LINES, styled
 from unetcore.tables import MEASURES
+from unetcore.training_log import HeldOut, History
 
 FEW = 4  # trainings; the noise of more would hide the curves
 DROP = 0.5  # a steady learning rate that falls below this part of it drops
@@ -57,81 +55,6 @@ class Loss:
     def of_undecided(self) -> float | None:
         """What a network has that gives both classes 1/2; None where it depends on the labels."""
         return math.log(2) if self == Loss("weighted-mean", 0) else None
-
-
-@dataclass(frozen=True)
-class History:
-    """A training as its history.csv tells it.
-
-    Attributes
-    ----------
-    step : (n,) weight updates done.
-    loss : (n,) mean loss since the row before.
-    learning_rate : (n,) of the last step.
-    """
-
-    step: np.ndarray
-    loss: np.ndarray
-    learning_rate: np.ndarray
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """What was measured on held-out slices during a training, as its validation.csv tells it.
-
-    Attributes
-    ----------
-    step : (n,) weight updates done.
-    values : (n,) arrays by name: "loss" and the metrics.
-    """
-
-    step: np.ndarray
-    values: Mapping[str, np.ndarray]
-
-
-def read_history(path: Path) -> History:
-    """Read a history.csv.
-
-    Raises
-    ------
-    InputError : no such file, a column is missing, or there is no row.
-    """
-    names, rows = _read(path)
-    if not rows:
-        raise InputError(f"{path}: no row, expected one per log step")
-    columns = ("step", "loss", "learning_rate")
-    if missing := [column for column in columns if column not in names]:
-        raise InputError(f"{path}: column {missing[0]!r} is missing")
-    return History(*(_column(rows, column) for column in columns))
-
-
-def read_validation(path: Path) -> HeldOut:
-    """Read a validation.csv; one without a row is that of a training that was not validated.
-
-    Raises
-    ------
-    InputError : no such file, or its columns are not step, seconds, loss and metrics.
-    """
-    names, rows = _read(path)
-    if names[:3] != ["step", "seconds", "loss"] or not MEASURES.keys() >= set(names[3:]):
-        raise InputError(
-            f"{path}: columns {', '.join(names)}: need step, seconds, loss and names of metrics"
-        )
-    return HeldOut(_column(rows, "step"), {name: _column(rows, name) for name in names[2:]})
-
-
-def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Names of the columns of a CSV file, and its rows."""
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        return list(reader.fieldnames or ()), list(reader)
-
-
-def _column(rows: Iterable[Mapping[str, str]], name: str) -> np.ndarray:
-    return np.array([float(row[name]) for row in rows])
 
 
 @styled

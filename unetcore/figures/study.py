@@ -16,10 +16,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, NullLocator
 
 from unetcore.figures.curves import smooth
-from unetcore.figures.loss_curves import HeldOut, History, Loss
+from unetcore.figures.loss_curves import Loss
 from unetcore.figures.panels import legend_below, letter, new_figure
 from unetcore.figures.style import DASHES, LINES, styled
 from unetcore.tables import MEASURES
+from unetcore.training_log import HeldOut, History
 
 MARKERS = ("o", "s", "^", "D")  # by method
 ASIDE = 0.24  # between two methods of a category, whose neighbours are 1 away

@@ -35,7 +35,6 @@ from unetcore.tables.publish import (
 )
 from unetcore.tables.rows import COLUMNS, PRINTED, Row, merge, summarise, write_csv
 from unetcore.tables.text import markdown, markdown_table, mean_and_spread
-from unetcore.tables.tidy import csv_lines
 
 __all__ = [
     "COLUMNS",
@@ -51,7 +50,6 @@ __all__ = [
     "Row",
     "blocks",
     "cost_table",
-    "csv_lines",
     "describe_change",
     "describe_network",
     "describe_provenance",

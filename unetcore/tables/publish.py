@@ -10,7 +10,7 @@ from unetcore.tables.layout import HOW_TO_READ, PROVENANCE_HEADING
 from unetcore.tables.measurements import Measurement
 from unetcore.tables.records import flat, read_record
 from unetcore.tables.text import markdown_table
-from unetcore.tables.tidy import csv_lines
+from unetcore.tidy import csv_lines
 
 README_BEGIN = "<!-- results:begin -->"
 README_END = "<!-- results:end -->"

@@ -14,7 +14,7 @@ from unetcore.tables.measurements import (
     describe_network,
     describe_provenance,
 )
-from unetcore.tables.tidy import csv_lines
+from unetcore.tidy import csv_lines
 
 PRINTED = "paper:"  # prefix of the methods whose numbers were read, not measured here
 

@@ -3,9 +3,10 @@
 import logging
 from pathlib import Path
 
-from unetcore.figures import Loss, loss_curves, read_history, read_validation, save
+from unetcore.figures import Loss, loss_curves, save
 from unetcore.script import run
 from unetcore.tables import training_of
+from unetcore.training_log import read_history, read_validation
 
 logger = logging.getLogger(__name__)
 
