@@ -1,23 +1,51 @@
-"""Tables, figures, and the published copies of both.
+"""Tables, and figures of single experiments.
 
 Needs: the metrics, histories and predictions of the experiments, and what others have printed.
-Makes: `results/tables`, `results/figures` and, when asked for `publish`, `docs/results` with the
-results block of the README. Pictures that show images of a challenge are never published.
+Makes: `results/tables` and `results/figures/{experiment}`.
 """
 
-PUBLISHED = published_experiments()
-PUBLISHED_TABLES = [
-    *expand("{table}.{format}", table=[*published("tables"), "claims"], format=["csv", "md"]),
-    "claims.svg",
-    "claim_pairs.csv",
-]
-PUBLISHED_STUDIES = [f"docs/{path}" for path in study_files(published("studies"))]
-PUBLISHED_FIGURES = [
-    "tiles_or_batches.svg",
-    *expand("{experiment}/loss_curves.svg", experiment=PUBLISHED),
-    *published_pictures(),
-    *expand("{set}/{figure}", set=published_figure_sets(), figure=PAPER_FIGURES),
-]
+
+def table_metrics(wildcards):
+    """Input function: every metrics.json of a table."""
+    return [p for name in config["tables"][wildcards.table] for p in experiment_metrics(name)]
+
+
+def table_frames(wildcards):
+    """Input function: frames.csv of the datasets of a table."""
+    names = {EXPERIMENTS[name]["dataset"] for name in config["tables"][wildcards.table]}
+    return expand("results/data/{dataset}/frames.csv", dataset=sorted(names))
+
+
+def histories(wildcards):
+    """Input function: history.csv of every run of an experiment."""
+    return [f"{folder}/history.csv" for folder in run_folders(wildcards.experiment, "runs")]
+
+
+def validations(wildcards):
+    """Input function: validation.csv of every run of an experiment."""
+    return [f"{folder}/validation.csv" for folder in run_folders(wildcards.experiment, "runs")]
+
+
+def first_prediction(wildcards):
+    """Input function: what is on record of the first prediction of an experiment's networks."""
+    folder = run_folders(wildcards.experiment, "predictions")[0]
+    averaging = EXPERIMENTS[wildcards.experiment]["averaging"]
+    suffix = "" if "none" in averaging else f"+{averaging[0]}"
+    return f"{folder}/{network_of(wildcards.experiment)}{suffix}/prediction.json"
+
+
+def table_files(table):
+    """A table and its readable twin."""
+    return [f"results/tables/{table}.csv", f"results/tables/{table}.md"]
+
+
+def figure_files(table):
+    """Figures of the experiments of a table."""
+    return [
+        f"results/figures/{name}/{figure}"
+        for name in config["tables"][table]
+        for figure in experiment_figures(name)
+    ]
 
 
 rule table:
@@ -183,10 +211,10 @@ rule figure_segmentation:
         images=experiment_input("images.tif"),
         labels=experiment_input("labels.tif"),
         frames=experiment_input("frames.csv"),
-        probability=lambda wildcards: f"{example_prediction(wildcards)}/probability.tif",
-        metrics=lambda wildcards: f"{example_prediction(wildcards)}/metrics.json",
+        probability=lambda wildcards: example_file(wildcards.experiment, "probability.tif"),
+        metrics=lambda wildcards: example_file(wildcards.experiment, "metrics.json"),
         instances=lambda wildcards: (
-            f"{example_prediction(wildcards)}/segmentation.tif"
+            example_file(wildcards.experiment, "segmentation.tif")
             if has_cells(wildcards.experiment)
             else []
         ),
@@ -220,10 +248,10 @@ rule figure_overview:
         labels=experiment_input("labels.tif"),
         frames=experiment_input("frames.csv"),
         weights="results/targets/{experiment}/weights.tif",
-        probability=lambda wildcards: f"{example_prediction(wildcards)}/probability.tif",
-        metrics=lambda wildcards: f"{example_prediction(wildcards)}/metrics.json",
+        probability=lambda wildcards: example_file(wildcards.experiment, "probability.tif"),
+        metrics=lambda wildcards: example_file(wildcards.experiment, "metrics.json"),
         instances=lambda wildcards: (
-            f"{example_prediction(wildcards)}/segmentation.tif"
+            example_file(wildcards.experiment, "segmentation.tif")
             if has_cells(wildcards.experiment)
             else []
         ),
@@ -242,42 +270,3 @@ rule figure_overview:
         code=code_of("figure_overview"),
     script:
         "../scripts/figure_overview.py"
-
-
-rule publish:
-    """Copies of tables, curves and phantom pictures, and the README's results made from them."""
-    input:
-        tables=expand("results/tables/{table}", table=PUBLISHED_TABLES),
-        figures=[
-            rules.figure_tiles_or_batches.input.costs,
-            *expand("results/figures/{figure}", figure=PUBLISHED_FIGURES),
-        ],
-        studies=PUBLISHED_STUDIES,
-        runs=published_runs,
-        metrics=published_metrics,
-    output:
-        published_tables=expand("docs/results/{table}", table=PUBLISHED_TABLES),
-        published_figures=[
-            "docs/results/tiles_or_batches.csv",
-            *expand("docs/results/{figure}", figure=PUBLISHED_FIGURES),
-        ],
-        provenance="docs/results/provenance.csv",
-        scores="docs/results/scores.csv",
-    log:
-        "logs/publish.log",
-    benchmark:
-        "logs/benchmarks/publish.tsv"
-    conda:
-        "../../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=500,
-    params:
-        # Not an output: Snakemake deletes outputs before a rule runs, and the rest of the README
-        # is written by hand.
-        readme="README.md",
-        study_of=study_of_variants,
-        weight_maps={name: EXPERIMENTS[name]["weight_map"] for name in EXPERIMENTS},
-        code=code_of("publish"),
-    script:
-        "../scripts/publish.py"

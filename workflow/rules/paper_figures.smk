@@ -4,6 +4,28 @@ Needs: the network, the prediction and the targets of the experiments of a set.
 Makes: `results/figures/{set}`, and `results/architecture`, what a network does to one tile.
 """
 
+PAPER_FIGURES = ["figure_1.svg", "figure_2.png", "figure_3.png", "figure_4.png", "tiling.png"]
+
+
+def paper_figure_files(name):
+    """The paper's figures, by a set of experiments."""
+    return expand("results/figures/{set}/{figure}", set=name, figure=PAPER_FIGURES)
+
+
+def membranes(wildcards):
+    """Experiment on membranes that a set shows."""
+    return config["paper_figures"][wildcards.set]["membranes"]
+
+
+def cells(wildcards):
+    """Experiments on cells that a set shows; the last is the paper's HeLa."""
+    return config["paper_figures"][wildcards.set]["cells"]
+
+
+def of_cells(function, *arguments):
+    """Input or param function: a function of an experiment, of each on cells that a set shows."""
+    return lambda wildcards: [function(name, *arguments) for name in cells(wildcards)]
+
 
 rule architecture:
     """What a network does to one input tile, operation by operation (paper Fig. 1)."""
@@ -29,9 +51,7 @@ rule architecture:
 rule figure_1:
     """The network (paper Fig. 1)."""
     input:
-        architecture=of_membranes(
-            lambda wildcards: f"results/architecture/{wildcards.experiment}.json"
-        ),
+        architecture=lambda wildcards: f"results/architecture/{membranes(wildcards)}.json",
     output:
         figure=report(
             "results/figures/{set}/figure_1.svg",
@@ -49,7 +69,7 @@ rule figure_1:
     resources:
         mem_mb=500,
     params:
-        title=of_membranes(setting("title")),
+        title=lambda wildcards: EXPERIMENTS[membranes(wildcards)]["title"],
         code=code_of("figure_1"),
     script:
         "../scripts/figure_1.py"
@@ -58,12 +78,12 @@ rule figure_1:
 rule figure_2:
     """The overlap-tile strategy (paper Fig. 2), and one tile on its way, step by step."""
     input:
-        images=of_membranes(experiment_input("images.tif")),
-        labels=of_membranes(experiment_input("labels.tif")),
-        frames=of_membranes(experiment_input("frames.csv")),
-        probability=of_membranes(example_file("probability.tif")),
-        prediction=of_membranes(example_file("prediction.json")),
-        metrics=of_membranes(example_file("metrics.json")),
+        images=lambda wildcards: data_file(membranes(wildcards), "images.tif"),
+        labels=lambda wildcards: data_file(membranes(wildcards), "labels.tif"),
+        frames=lambda wildcards: data_file(membranes(wildcards), "frames.csv"),
+        probability=lambda wildcards: example_file(membranes(wildcards), "probability.tif"),
+        prediction=lambda wildcards: example_file(membranes(wildcards), "prediction.json"),
+        metrics=lambda wildcards: example_file(membranes(wildcards), "metrics.json"),
     output:
         figure=report(
             "results/figures/{set}/figure_2.png",
@@ -87,8 +107,8 @@ rule figure_2:
     resources:
         mem_mb=1000,
     params:
-        depth=of_membranes(lambda wildcards: setting("network")(wildcards)["depth"]),
-        title=of_membranes(setting("title")),
+        depth=lambda wildcards: EXPERIMENTS[membranes(wildcards)]["network"]["depth"],
+        title=lambda wildcards: EXPERIMENTS[membranes(wildcards)]["title"],
         code=code_of("figure_2"),
     script:
         "../scripts/figure_2.py"
@@ -96,15 +116,11 @@ rule figure_2:
 
 use rule figure_weight_map as figure_3 with:
     input:
-        images=of_last_cells(experiment_input("images.tif")),
-        labels=of_last_cells(experiment_input("labels.tif")),
-        frames=of_last_cells(experiment_input("frames.csv")),
-        classes=of_last_cells(
-            lambda wildcards: f"results/targets/{wildcards.experiment}/classes.tif"
-        ),
-        weights=of_last_cells(
-            lambda wildcards: f"results/targets/{wildcards.experiment}/weights.tif"
-        ),
+        images=lambda wildcards: data_file(cells(wildcards)[-1], "images.tif"),
+        labels=lambda wildcards: data_file(cells(wildcards)[-1], "labels.tif"),
+        frames=lambda wildcards: data_file(cells(wildcards)[-1], "frames.csv"),
+        classes=lambda wildcards: f"results/targets/{cells(wildcards)[-1]}/classes.tif",
+        weights=lambda wildcards: f"results/targets/{cells(wildcards)[-1]}/weights.tif",
     output:
         figure=report(
             "results/figures/{set}/figure_3.png",
@@ -117,19 +133,19 @@ use rule figure_weight_map as figure_3 with:
     benchmark:
         "logs/benchmarks/figure_3/{set}.tsv"
     params:
-        title=of_last_cells(setting("title")),
+        title=lambda wildcards: EXPERIMENTS[cells(wildcards)[-1]]["title"],
         code=code_of("figure_weight_map"),
 
 
 rule figure_4:
     """Segmented cells and the borders that people have drawn (paper Fig. 4)."""
     input:
-        images=of_all_cells(experiment_input("images.tif")),
-        labels=of_all_cells(experiment_input("labels.tif")),
-        frames=of_all_cells(experiment_input("frames.csv")),
-        probability=of_all_cells(example_file("probability.tif")),
-        metrics=of_all_cells(example_file("metrics.json")),
-        instances=of_all_cells(example_file("segmentation.tif")),
+        images=of_cells(data_file, "images.tif"),
+        labels=of_cells(data_file, "labels.tif"),
+        frames=of_cells(data_file, "frames.csv"),
+        probability=of_cells(example_file, "probability.tif"),
+        metrics=of_cells(example_file, "metrics.json"),
+        instances=of_cells(example_file, "segmentation.tif"),
     output:
         figure=report(
             "results/figures/{set}/figure_4.png",
@@ -147,7 +163,7 @@ rule figure_4:
     resources:
         mem_mb=1000,
     params:
-        datasets=of_all_cells(setting("dataset")),
+        datasets=of_cells(lambda name: EXPERIMENTS[name]["dataset"]),
         code=code_of("figure_4"),
     script:
         "../scripts/figure_4.py"
