@@ -5,32 +5,6 @@ Makes: `results/tables/claims.csv`, its readable twin, and `claim_pairs.csv`, th
 """
 
 
-def method_metrics(name, method):
-    """Every metrics.json of one method of an experiment."""
-    return [
-        f"results/predictions/{name}/fold-{fold}/{found}/metrics.json"
-        for fold in folds(name)
-        for found in methods(name)
-        if found.rsplit("/", 1)[-1] == method
-    ]
-
-
-def claim_metrics(wildcards):
-    """Input function: what was measured of the methods that claims compare.
-
-    Seams are asked for by the claims about them.
-    """
-    found = []
-    for claim in config["claims"]["comparisons"]:
-        for side in claim_sides(claim):
-            name, method = claim[f"{side}experiment"], claim[f"{side}method"]
-            if claim["metric"] == "seam":
-                found += [f"{folder}/seam.json" for folder in run_folders(name, "seams")]
-            else:
-                found += method_metrics(name, method)
-    return list(dict.fromkeys(found))
-
-
 rule claim_table:
     """One row per claim: effect, interval, verdict (rules fixed in config.yaml)."""
     input:

@@ -1,19 +1,6 @@
 """Metrics of a prediction: the EM challenge's (Table 1), the cell tracking challenge's (Table 2)."""
 
 
-def segmentation_if_cells(wildcards):
-    """Input function: instances of a prediction, where the experiment is about cells."""
-    return f"{PREDICTION}/segmentation.tif" if has_cells(wildcards.experiment) else []
-
-
-def training_provenance(wildcards):
-    """Input function: run.json of the training behind a prediction, none for a threshold."""
-    if wildcards.method == "best-threshold":
-        return []
-    seed_folder = wildcards.method.split("/")[0]
-    return f"results/runs/{wildcards.experiment}/fold-{wildcards.fold}/{seed_folder}/run.json"
-
-
 rule evaluate:
     """All metrics of one prediction (paper Sec. 4)."""
     input:

@@ -5,49 +5,6 @@ Makes: `results/tables` and `results/figures/{experiment}`.
 """
 
 
-def table_metrics(wildcards):
-    """Input function: every metrics.json of a table."""
-    return [p for name in config["tables"][wildcards.table] for p in experiment_metrics(name)]
-
-
-def table_frames(wildcards):
-    """Input function: frames.csv of the datasets of a table."""
-    names = {EXPERIMENTS[name]["dataset"] for name in config["tables"][wildcards.table]}
-    return expand("results/data/{dataset}/frames.csv", dataset=sorted(names))
-
-
-def histories(wildcards):
-    """Input function: history.csv of every run of an experiment."""
-    return [f"{folder}/history.csv" for folder in run_folders(wildcards.experiment, "runs")]
-
-
-def validations(wildcards):
-    """Input function: validation.csv of every run of an experiment."""
-    return [f"{folder}/validation.csv" for folder in run_folders(wildcards.experiment, "runs")]
-
-
-def first_prediction(wildcards):
-    """Input function: what is on record of the first prediction of an experiment's networks."""
-    folder = run_folders(wildcards.experiment, "predictions")[0]
-    averaging = EXPERIMENTS[wildcards.experiment]["averaging"]
-    suffix = "" if "none" in averaging else f"+{averaging[0]}"
-    return f"{folder}/{network_of(wildcards.experiment)}{suffix}/prediction.json"
-
-
-def table_files(table):
-    """A table and its readable twin."""
-    return [f"results/tables/{table}.csv", f"results/tables/{table}.md"]
-
-
-def figure_files(table):
-    """Figures of the experiments of a table."""
-    return [
-        f"results/figures/{name}/{figure}"
-        for name in config["tables"][table]
-        for figure in experiment_figures(name)
-    ]
-
-
 rule table:
     """One table: the printed numbers and ours, block by block (paper Tables 1 and 2)."""
     input:

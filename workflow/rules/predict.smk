@@ -1,21 +1,5 @@
 """Probability maps of the frames of a fold: the network's, and a plain threshold's."""
 
-from unetcore.tiling import MEMORY, NetworkTraits, TilePlan
-
-
-def prediction_memory(wildcards):
-    """MB that a prediction asks for: those of its tiles, and 2 GB for images and libraries.
-
-    A planned tile takes up to the budget, a tile that was asked for what it takes in float32.
-    """
-    settings = EXPERIMENTS[wildcards.experiment]
-    side, budget = settings["prediction"]["tile"], settings["prediction"]["memory_mb"]
-    if side is None:
-        return 2000 + (budget or MEMORY // 10**6)
-    traits = NetworkTraits(width=settings["network"]["width"])
-    plan = TilePlan((side, side), (side, side), settings["network"]["depth"], traits)
-    return 2000 + plan.memory // 10**6
-
 
 rule predict:
     """Overlap-tile prediction, averaged over transformed versions if asked for (paper Fig. 2)."""

@@ -5,61 +5,6 @@ Makes: `results/studies/{study}.csv`, its readable twin, and a figure; copies in
 when asked for these or for `publish`.
 """
 
-from unetcore.tables import describe_change
-
-
-def study_experiments(name):
-    """Names of the experiments that are the variants of a study."""
-    return [experiment for experiment, _ in VARIANTS[name].values()]
-
-
-def study_metrics(study):
-    """Every metrics.json of the networks of a study, on its folds alone."""
-    return [
-        f"results/predictions/{name}/fold-{fold}/{method}/metrics.json"
-        for name, settings in VARIANTS[study].values()
-        for fold in settings["folds"]
-        for method in network_methods(settings)
-    ]
-
-
-def study_runs(study, name):
-    """A file of every training of a study."""
-    return [
-        f"results/runs/{experiment}/fold-{fold}/seed-{seed}/{name}"
-        for experiment, settings in VARIANTS[study].values()
-        for fold in settings["folds"]
-        for seed in settings["seeds"]
-    ]
-
-
-def study_plan(wildcards):
-    """Param function: what a study set out to do, and what was chosen by it."""
-    name, study = wildcards.study, config["studies"][wildcards.study]
-    base = EXPERIMENTS[study["base"]]
-    sections = ["split", *config["defaults"]]
-    before = {section: base[section] for section in sections}
-    changes = {}
-    for variant, (_, settings) in VARIANTS[name].items():
-        changed = {section: settings[section] for section in sections}
-        changes[variant] = describe_change(before, changed, study["base"])
-    return {
-        "name": name,
-        "title": study["title"],
-        "base": study["base"],
-        "experiments": dict(zip(changes, study_experiments(name), strict=True)),
-        "changes": changes,
-        "unseen_folds": [fold for fold in base["folds"] if fold not in study["folds"]],
-        "chosen": study.get("chosen"),
-        "axis": study.get("axis", ""),
-        "reason": study.get("reason"),
-    }
-
-
-def study_files(names):
-    """Tables, their readable twins and figures of studies."""
-    return expand("results/studies/{study}.{format}", study=names, format=["csv", "md", "svg"])
-
 
 rule study_table:
     """One row per number of a study: what each variant changes, and what it reaches."""

@@ -6,34 +6,6 @@ Makes: `results/tiles_or_batches/{experiment}.csv`, measured on random tiles, an
 """
 
 
-def tile_grid(wildcards):
-    """Param function: which updates are measured, see `unetcore.tile_cost.Grid`."""
-    names = ("tiles", "batches", "repeats", "memory_mb")
-    return {name: config["tiles_or_batches"][name] for name in names}
-
-
-def tile_study_metrics(wildcards):
-    """Input function: every metrics.json of the study of tiles and batches, none without one."""
-    study = config["tiles_or_batches"]["study"]
-    return study_metrics(study) if study else []
-
-
-def tile_figure_title(wildcards):
-    """Param function: whose updates were measured and, below it, which study was scored."""
-    asked = config["tiles_or_batches"]
-    measured = EXPERIMENTS[asked["experiment"]]["title"]
-    if not asked["study"]:
-        return measured
-    return f"Above: {measured}\nBelow: {config['studies'][asked['study']]['title']}"
-
-
-def tile_study_variants(wildcards):
-    """Param function: tile and batch in words, by experiment of the study of tiles and batches."""
-    study = config["tiles_or_batches"]["study"]
-    trainings = {e: EXPERIMENTS[e]["training"] for e in (study_experiments(study) if study else [])}
-    return {e: f"{t['output_tile']} px × {t['batch']}" for e, t in trainings.items()}
-
-
 rule tiles_or_batches:
     """Time and memory of weight updates on random tiles, by tile and batch (paper Sec. 3)."""
     output:

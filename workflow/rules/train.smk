@@ -1,45 +1,5 @@
 """Training, one job per (experiment, fold, seed) (paper Sec. 3)."""
 
-import shutil
-
-
-def state_folder(wildcards):
-    """Param function: where a training keeps the states that it goes on from."""
-    return f"results/state/{wildcards.experiment}/fold-{wildcards.fold}/seed-{wildcards.seed}"
-
-
-def validation_metrics(wildcards):
-    """Param function: what a training is watched by; what its experiment is evaluated by."""
-    return EXPERIMENTS[wildcards.experiment]["evaluation"]["metrics"]
-
-
-def validation_postprocessing(wildcards):
-    """Param function: how cells are cut out where a training is watched; as the rule segment does."""
-    field_of_interest = dataset_of(wildcards).field_of_interest
-    settings = EXPERIMENTS[wildcards.experiment]["postprocessing"]
-    return {**settings, "field_of_interest": field_of_interest}
-
-
-def tensorboard_folder(wildcards):
-    """Param function: where a training shows itself to TensorBoard, nothing if it need not."""
-    if not config["tensorboard"]:
-        return ""
-    return f"results/tensorboard/{wildcards.experiment}/fold-{wildcards.fold}-seed-{wildcards.seed}"
-
-
-def forget_finished_trainings():
-    """Remove what the finished trainings of this run have left to go on from.
-
-    It is kept until Snakemake has the job on record: one that is killed between the two asks for
-    the training again. Trainings of other targets may still need theirs, and so do unfinished ones:
-    with --touch, Snakemake takes them for done.
-    """
-    for job in workflow.dag.jobs:
-        if job.rule.name == "train" and all(Path(output).exists() for output in job.output):
-            folder = Path(state_folder(job.wildcards))
-            if (folder / "finished.pt").exists():
-                shutil.rmtree(folder, ignore_errors=True)
-
 
 rule train:
     """Train the network on all labelled frames outside the fold (paper Sec. 3)."""
