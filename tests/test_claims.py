@@ -408,6 +408,17 @@ def test_figure_draws_gains_as_shares_of_the_other_side_on_one_scale():
     assert sorted(line.get_marker() for line in lines(axes, "goes on")) == ["<", ">"]
 
 
+def test_effect_beyond_the_scale_is_an_arrow_at_its_end():
+    limit = claim(metric=SEAM, against_experiment=None, against_method=None, limit=1.0)
+    far = judged(limit, [measured(4.2, method="u-net+rot7", metric=SEAM)], 0.95)
+    near = judged(claim(), pairs([(0.6, 0.5)]), 0.95)
+    (axes,) = claim_intervals([drawn(far), drawn(near)], 0.95).axes
+    assert axes.get_xlim() == (-1.5, 1.5)
+    arrow, dot = lines(axes, "effect")
+    assert (arrow.get_marker(), arrow.get_xdata()) == ("<", [-1.5])
+    assert (dot.get_marker(), dot.get_xdata()) == ("o", pytest.approx([0.2]))
+
+
 def test_figure_has_a_scale_of_its_own_for_quotients():
     ratio = claim(metric=SECONDS, ratio=True)
     runs = [

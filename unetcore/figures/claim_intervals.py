@@ -16,7 +16,8 @@ WIDTH = 10.5  # inches
 CHARACTERS = 52  # of a claim in a line
 NUMBERS = "0.35"  # grey of the undecided
 MARGIN = 1.08  # of a scale, beyond the largest gain
-ARROWS = {-1: "<", 1: ">"}  # where an interval goes on beyond the scale
+WIDEST = 1.5  # share at which a scale ends, whatever lies beyond
+ARROWS = {-1: "<", 1: ">"}  # where an interval goes on beyond the scale, or an effect lies there
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def claim_intervals(effects: Sequence[Effect], confidence: float) -> Figure:
     -------
     Figure: right of the line without effect a claim holds. Dots are the gains, the bar is the
     interval of their mean, or their range where there is a limit; a claim is decided where the bar
-    does not touch the line. A scale reaches as far as the gains; of a bar that goes on an arrow
-    shows it.
+    does not touch the line. A scale reaches as far as the gains, but not beyond `WIDEST`; arrows
+    at its ends stand for what lies further out.
     """
     kinds = [[e for e in effects if e.ratio], [e for e in effects if not e.ratio]]
     kinds = [kind for kind in kinds if kind]
@@ -93,6 +94,7 @@ def _panel(axes: Axes, effects: Sequence[Effect]) -> None:
 def _share_scale(axes: Axes, effects: Sequence[Effect]) -> tuple[float, float]:
     """Gains in per cent, as far on one side as on the other."""
     largest = max(abs(gain) for e in effects for gain in (e.effect, *e.gains)) * MARGIN or 1.0
+    largest = min(largest, WIDEST)
     axes.set_xlim(-largest, largest)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel("gain, per cent of the other side or of the limit (right: for the claim)")
@@ -119,7 +121,10 @@ def _draw(axes: Axes, row: int, effect: Effect, limits: tuple[float, float]) -> 
     if effect.low is not None:
         _bar(axes, row - 0.1, (effect.low, effect.high), limits, colour)
     filled = colour if effect.low is not None else "white"  # a single seed has no interval
-    axes.plot(effect.effect, row - 0.1, "o", color=colour, mfc=filled, ms=6, gid="effect")
+    shown = _within(effect.effect, limits)
+    marker = "o" if shown == effect.effect else ARROWS[1 if effect.effect > shown else -1]
+    how = {"color": colour, "mfc": filled, "ms": 6, "clip_on": False}
+    axes.plot(shown, row - 0.1, marker, **how, gid="effect")
     how = {"transform": axes.get_yaxis_transform(), "va": "center", "color": colour}
     axes.text(1.02, row - 0.16, effect.verdict, fontweight="bold", fontsize=8.5, **how)
     axes.text(1.02, row + 0.22, effect.text, fontsize=8, **how)
@@ -127,8 +132,19 @@ def _draw(axes: Axes, row: int, effect: Effect, limits: tuple[float, float]) -> 
 
 def _bar(axes: Axes, y: float, ends: tuple[float, float], limits: tuple[float, float], colour):
     """Interval as far as the scale goes, with an arrow where it goes on."""
-    inside = [min(max(end, limits[0]), limits[1]) for end in ends]
-    axes.plot(inside, [y] * 2, color=colour, lw=2.6, solid_capstyle="butt", gid="interval")
+    axes.plot(
+        [_within(end, limits) for end in ends],
+        [y] * 2,
+        color=colour,
+        lw=2.6,
+        solid_capstyle="butt",
+        gid="interval",
+    )
     for side, end, edge in zip((-1, 1), ends, limits, strict=True):
         if side * end > side * edge:
             axes.plot(edge, y, ARROWS[side], color=colour, ms=7, clip_on=False, gid="goes on")
+
+
+def _within(value: float, limits: tuple[float, float]) -> float:
+    """Nearest place on the scale."""
+    return min(max(value, limits[0]), limits[1])
