@@ -414,6 +414,8 @@ def test_effect_beyond_the_scale_is_an_arrow_at_its_end():
     near = judged(claim(), pairs([(0.6, 0.5)]), 0.95)
     (axes,) = claim_intervals([drawn(far), drawn(near)], 0.95).axes
     assert axes.get_xlim() == (-1.5, 1.5)
+    assert not lines(axes, "goes on")  # one arrow is enough
+    assert lines(axes, "gains")[0].get_xdata() == [-1.5]
     arrow, dot = lines(axes, "effect")
     assert (arrow.get_marker(), arrow.get_xdata()) == ("<", [-1.5])
     assert (dot.get_marker(), dot.get_xdata()) == ("o", pytest.approx([0.2]))

@@ -8,6 +8,7 @@ from unetcore import fold_prediction
 from unetcore.data.frames import Frame
 from unetcore.fold_prediction import predict_frames
 from unetcore.sliding_window import SlidingWindow
+from unetcore.window_by_window import OneByOne
 
 PREDICTION = {"memory_mb": 500, "tile": None, "single_windows": 24}
 
@@ -42,6 +43,18 @@ def test_time_of_a_frame_is_the_median_and_not_that_of_starting_up(monkeypatch):
     monkeypatch.setattr(fold_prediction.time, "perf_counter", lambda: next(clock))
     _, record = predict(n=4)
     assert record["seconds_per_frame"] == 2
+
+
+def test_single_windows_are_timed_in_the_precision_of_the_maps(monkeypatch):
+    def found(images, maps, predictor, n, rng):
+        seconds, difference = {"float32": (1.0, 0.25), "bfloat16": (2.0, 0.5)}[predictor.precision]
+        return OneByOne(n, seconds, difference)
+
+    monkeypatch.setattr(fold_prediction, "classify_one_by_one", found)
+    for precision, seconds in (("float32", 1.0), ("bfloat16", 2.0)):
+        _, record = predict(precision=precision)
+        assert record["one_by_one"]["seconds_per_window"] == seconds
+        assert record["one_by_one"]["largest_difference"] == 0.25
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -4,7 +4,7 @@ import json
 import logging
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -83,8 +83,13 @@ def predict_frames(
         "pixels_per_frame": slices[0].size,
     }
     if network.family == "sliding-window" and averaging == "none":
-        exact = Predictor(network, "float32", budget, device)
-        literally = _one_by_one(slices, maps, predictor, exact, prediction)
+        literally = _one_by_one(
+            slices,
+            maps,
+            predictor,
+            lambda: Predictor(network, "float32", budget, device),
+            prediction,
+        )
         record["one_by_one"] = asdict(literally)
         logger.info("window by window: %s", literally)
     return np.stack(maps), record
@@ -94,10 +99,10 @@ def _one_by_one(
     slices: np.ndarray,
     maps: Sequence[np.ndarray],
     predictor: Predictor,
-    exact: Predictor,
+    in_float32: Callable[[], Predictor],
     prediction: Mapping,
 ) -> OneByOne:
-    """Single windows: their time by `predictor`, their difference by `exact`, in float32.
+    """Single windows: their time by `predictor`, their difference in float32.
 
     In 16 bits two orders of summation differ by far more than the numbers that they sum.
     """
@@ -105,6 +110,7 @@ def _one_by_one(
     found = classify_one_by_one(slices, np.stack(maps), predictor, n, np.random.default_rng(0))
     if predictor.precision == "float32":
         return found
+    exact = in_float32()
     maps = [predict_probability(image, exact, tile=prediction["tile"]) for image in slices]
     rounded = classify_one_by_one(slices, np.stack(maps), exact, n, np.random.default_rng(0))
     return replace(found, largest_difference=rounded.largest_difference)

@@ -61,7 +61,7 @@ def claim_intervals(effects: Sequence[Effect], confidence: float) -> Figure:
     Figure: right of the line without effect a claim holds. Dots are the gains, the bar is the
     interval of their mean, or their range where there is a limit; a claim is decided where the bar
     does not touch the line. A scale reaches as far as the gains, but not beyond `WIDEST`; arrows
-    at its ends stand for what lies further out.
+    at its ends stand for what lies further out, and dots at its ends for gains that do.
     """
     kinds = [[e for e in effects if e.ratio], [e for e in effects if not e.ratio]]
     kinds = [kind for kind in kinds if kind]
@@ -116,8 +116,8 @@ def _quotient_scale(axes: Axes, effects: Sequence[Effect]) -> tuple[float, float
 def _draw(axes: Axes, row: int, effect: Effect, limits: tuple[float, float]) -> None:
     """Dots, interval and words of one claim."""
     colour = {1: BLUE, -1: ORANGE, 0: NUMBERS}[effect.sign]
-    rows = [row + 0.16] * len(effect.gains)
-    axes.plot(effect.gains, rows, ".", color=colour, alpha=0.45, ms=4, gid="gains")
+    gains = [_within(gain, limits) for gain in effect.gains]
+    axes.plot(gains, [row + 0.16] * len(gains), ".", color=colour, alpha=0.45, ms=4, gid="gains")
     if effect.low is not None:
         _bar(axes, row - 0.1, (effect.low, effect.high), limits, colour)
     filled = colour if effect.low is not None else "white"  # a single seed has no interval
@@ -141,7 +141,7 @@ def _bar(axes: Axes, y: float, ends: tuple[float, float], limits: tuple[float, f
         gid="interval",
     )
     for side, end, edge in zip((-1, 1), ends, limits, strict=True):
-        if side * end > side * edge:
+        if side * end > side * edge and ends[0] < limits[1] and ends[1] > limits[0]:
             axes.plot(edge, y, ARROWS[side], color=colour, ms=7, clip_on=False, gid="goes on")
 
 
