@@ -4,7 +4,7 @@ import json
 import logging
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -83,13 +83,9 @@ def predict_frames(
         "pixels_per_frame": slices[0].size,
     }
     if network.family == "sliding-window" and averaging == "none":
-        literally = _one_by_one(
-            slices,
-            maps,
-            predictor,
-            lambda: Predictor(network, "float32", budget, device),
-            prediction,
-        )
+        in_float32 = predictor.precision == "float32"
+        exact = predictor if in_float32 else Predictor(network, "float32", budget, device)
+        literally = _one_by_one(slices, maps, predictor, exact, prediction)
         record["one_by_one"] = asdict(literally)
         logger.info("window by window: %s", literally)
     return np.stack(maps), record
@@ -99,18 +95,17 @@ def _one_by_one(
     slices: np.ndarray,
     maps: Sequence[np.ndarray],
     predictor: Predictor,
-    in_float32: Callable[[], Predictor],
+    exact: Predictor,
     prediction: Mapping,
 ) -> OneByOne:
-    """Single windows: their time by `predictor`, their difference in float32.
+    """Single windows: their time by `predictor`, their difference by `exact`, in float32.
 
     In 16 bits two orders of summation differ by far more than the numbers that they sum.
     """
     n = prediction["single_windows"]
     found = classify_one_by_one(slices, np.stack(maps), predictor, n, np.random.default_rng(0))
-    if predictor.precision == "float32":
+    if exact is predictor:
         return found
-    exact = in_float32()
     maps = [predict_probability(image, exact, tile=prediction["tile"]) for image in slices]
     rounded = classify_one_by_one(slices, np.stack(maps), exact, n, np.random.default_rng(0))
     return replace(found, largest_difference=rounded.largest_difference)
