@@ -336,7 +336,7 @@ def test_provenance_names_both_sides_and_the_cost():
     result = judged(claim(experiment="a", method="u-net", against_experiment="b"), runs, 0.95)
     assert result.provenance == (
         "experiment a; fold 0; seed 0; width 8; trained 60 s each; "
-        "against experiment b; fold 0; seed 0; width 4; cost: 1 training, 1 min"
+        "against experiment b; fold 0; seed 0; width 4; cost: 1 training, 60 s"
     )
 
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # The order of the rooms: a module imports from its own row and the rows above it.
 ROOMS = (
     {""},  # unetcore/__init__.py: whoever imports a module runs it, so it imports nothing
-    {"differences", "errors", "tidy"},
+    {"differences", "duration", "errors", "tidy"},
     {"devices", "distributed", "free_memory", "geometry", "labels", "locks", "memory", "stopping"},
     {"cuda_graph", "distances", "gpus", "launch"},
     {"weight_settings"},

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from scipy import stats
 
+from unetcore.duration import duration
 from unetcore.errors import InputError
 from unetcore.tables import (
     MEASURES,
@@ -292,7 +293,7 @@ def describe_cost(measurements: Iterable[Measurement]) -> str:
     --------
     >>> m = Measurement("em", "isbi2012", "0", "u-net", 3, "slices", {}, {"train_seconds": 5400})
     >>> describe_cost([m, m])
-    '1 training, 1.5 h'
+    '1 training, 90 min'
     """
     seconds = {
         (m.experiment, m.fold, m.seed): m.provenance["train_seconds"]
@@ -302,9 +303,7 @@ def describe_cost(measurements: Iterable[Measurement]) -> str:
     if not seconds:
         return "no training"
     noun = "training" if len(seconds) == 1 else "trainings"
-    hours = sum(seconds.values()) / 3600
-    took = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
-    return f"{len(seconds)} {noun}, {took}"
+    return f"{len(seconds)} {noun}, {duration(sum(seconds.values()))}"
 
 
 def _times(provenance: Mapping[str, object]) -> dict[str, float]:

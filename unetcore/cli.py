@@ -29,10 +29,11 @@ from unetcore.data.io import (
     read_probability,
     write_stack,
 )
+from unetcore.duration import duration
 from unetcore.errors import InputError, Interrupted
 from unetcore.memory import keep_freed_memory
 from unetcore.recipes import FAST, RECIPES, weight_map_config
-from unetcore.terminal import command, count, duration, metrics_table, progress, show_annotated
+from unetcore.terminal import command, count, metrics_table, progress, show_annotated
 from unetcore.weights import ignored_pixels, weight_maps
 
 # Modules that need torch, which takes more than a second to import, are imported where needed.

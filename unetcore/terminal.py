@@ -127,18 +127,3 @@ def count(n: int, what: str) -> str:
 def size_of(stack: np.ndarray) -> str:
     """Height and width of a stack's pages, as in "512 x 696"."""
     return " x ".join(map(str, stack.shape[-2:]))
-
-
-def duration(seconds: float) -> str:
-    """Length of time in the unit that suits it.
-
-    Examples
-    --------
-    >>> duration(3.2), duration(100), duration(1500), duration(9000)
-    ('3 s', '100 s', '25 min', '2.5 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

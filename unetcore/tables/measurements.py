@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from unetcore.duration import duration
 from unetcore.errors import InputError
 from unetcore.tables.grouping import distinct
 from unetcore.tables.records import flat, read_record
@@ -117,7 +118,7 @@ def describe_network(measurements: Sequence[Measurement]) -> str:
     records = [flat(m.provenance) for m in measurements]
     facts = {"width": "width {}", "steps": "{} steps", "training.optimiser": "{}"}
     known = ((phrase, distinct(_known(records, key))) for key, phrase in facts.items())
-    return ", ".join(phrase.format(" / ".join(values)) for phrase, values in known if values)
+    return ", ".join(_said(phrase, values) for phrase, values in known if values)
 
 
 def describe_provenance(measurements: Sequence[Measurement]) -> str:
@@ -140,9 +141,9 @@ def describe_provenance(measurements: Sequence[Measurement]) -> str:
     records = [flat(m.provenance) for m in measurements]
     for key, phrase in _FACTS.items():
         if values := distinct(_known(records, key)):
-            items.append(phrase.format(" / ".join(values)))
+            items.append(_said(phrase, values))
     if seconds := _known(records, "train_seconds"):
-        items.append(f"trained {_duration(statistics.fmean(seconds))} each")
+        items.append(f"trained {duration(statistics.fmean(seconds))} each")
     return "; ".join(items)
 
 
@@ -164,14 +165,19 @@ def _known(records: Iterable[Mapping[str, object]], key: str) -> list:
     return [record[key] for record in records if record.get(key) is not None]
 
 
+def _said(phrase: str, values: Sequence[str]) -> str:
+    """Values in a phrase.
+
+    Examples
+    --------
+    >>> _said("{} steps", ["600", "1200"]), _said("{} steps", ["1"])
+    ('600 / 1200 steps', '1 step')
+    """
+    text = phrase.format(" / ".join(values))
+    return "1 step" if text == "1 steps" else text
+
+
 def _counted(noun: str, values: Iterable[object]) -> str:
     """Noun and names, as in "fold 0" and "folds 0, 1"."""
     names = distinct(values)
     return f"{noun}{'s' if len(names) > 1 else ''} {', '.join(names)}"
-
-
-def _duration(seconds: float) -> str:
-    """Time in the unit people would use."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
