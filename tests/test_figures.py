@@ -79,6 +79,17 @@ def test_legend_names_folds_and_seeds_apart_where_there_are_several_of_both():
     assert legend_texts(figure)[:2] == ["fold 0, seed 0", "fold 0, seed 1"]
 
 
+def test_trainings_without_a_course_are_counted_and_not_drawn():
+    runs = {("0", 0): history([0.5, 0.4]), ("0", 1): history([]), ("0", 2): history([0.3])}
+    figure = loss_curves(runs, PLAIN)
+    lines = [line.get_label() for line in figure.axes[0].get_lines()]
+    assert [label for label in lines if not label.startswith("_")] == ["fold 0, seed 0"]
+    assert "2 more with too few\nlosses on record" in legend_texts(figure)
+    assert "losses on record" not in "".join(
+        legend_texts(loss_curves(dict([*runs.items()][:1]), PLAIN))
+    )
+
+
 def test_a_long_title_does_not_run_into_the_legend():
     figure = loss_curves({("0", 0): history([0.5, 0.4])}, PLAIN, "many words " * 8)
     figure.draw_without_rendering()

@@ -245,6 +245,15 @@ def test_prediction_without_its_history_is_refused(trained):
         read_results(plan(), metrics, histories[:1])
 
 
+def test_a_training_without_losses_on_record_is_refused(trained):
+    metrics, histories, _ = trained
+    histories[0].write_text("step,loss,learning_rate\n")
+    with pytest.raises(
+        InputError, match=r"metrics\.json: the history\.csv of its training has no row"
+    ):
+        read_results(plan(), metrics, histories)
+
+
 def test_prediction_of_another_study_is_refused(trained):
     another = plan(name="width", experiments={"0.001": "rate-0.001", "0.005": "width-0.005"})
     with pytest.raises(InputError, match=r"experiment 'em' is not of width"):
@@ -308,6 +317,17 @@ def test_points_are_the_values_and_the_line_goes_through_the_means_in_order():
     assert mean.get_xydata().tolist() == [[0.01, 0.125], [0.1, 0.375]]
     assert axes.get_xscale() == "log"
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.1", "0.01"]
+
+
+def test_trainings_without_a_course_have_a_point_and_are_counted():
+    curves = {"a": [history([0.7, 0.5]), history([0.5])], "b": [history([0.4])]}
+    figure = study(curves, {"seg": {"u-net": {"a": [0.5, 0.25], "b": [0.125]}}}, (DICE,))
+    assert len(lines_of(figure.axes[0], "a")) == 1
+    assert not lines_of(figure.axes[0], "b")
+    texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert "2 more with too few\nlosses on record" in texts
+    (points,) = lines_of(panel(figure, "SEG ↑"), "b")
+    assert points.get_ydata().tolist() == [0.125]
 
 
 def test_names_of_numbers_that_lie_close_together_do_not_touch():

@@ -1,6 +1,8 @@
 """The paper's whole graph, run on generated images: tables, figures, studies and claims."""
 
 import csv
+import re
+import shutil
 import statistics
 from pathlib import Path
 
@@ -28,6 +30,11 @@ def paper(tmp_path_factory):
     result = snakemake(folder, "paper", *OVERLAY, "--cores", "2")
     assert result.returncode == 0, result.stdout[-5000:]
     return folder
+
+
+def rules_run(output):
+    """Names of the rules of all jobs in what Snakemake says, once per job."""
+    return re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):$", output, re.MULTILINE)
 
 
 def read_csv(path):
@@ -138,3 +145,44 @@ def test_cost_of_a_study_is_one_line(docs):
     for study in ("hela-why", "em-why"):
         assert f"| {study} " in cost
         assert f"{study}-" not in cost
+
+
+MADE_OF_RECORDS = ("table1.csv", "table1.md", "table2.csv", "table2.md", "claims.csv", "claims.md")
+
+
+@pytest.fixture(scope="module")
+def elsewhere(docs, tmp_path_factory):
+    """Another copy of the workflow, in which nothing ran but the placing of what was published."""
+    folder = copy_workflow(tmp_path_factory.mktemp("elsewhere"))
+    (folder / "docs/results").mkdir(parents=True)
+    shutil.copy(docs / "records.zip", folder / "docs/results")
+    result = snakemake(folder, "place_records", *OVERLAY, "--cores", "2")
+    assert result.returncode == 0, result.stdout[-5000:]
+    return folder
+
+
+def test_tables_and_claims_are_made_of_published_records_without_a_training(docs, elsewhere):
+    tables = [f"results/tables/{name}" for name in MADE_OF_RECORDS]
+    result = snakemake(elsewhere, *tables, *OVERLAY, "--cores", "2")
+    assert result.returncode == 0, result.stdout[-5000:]
+    assert not set(rules_run(result.stdout)) & {"train", "predict", "evaluate", "seams"}
+    for name in MADE_OF_RECORDS:
+        assert (elsewhere / "results/tables" / name).read_bytes() == (docs / name).read_bytes()
+
+
+def test_one_seed_more_than_is_on_record_is_all_that_is_trained(elsewhere, tmp_path):
+    overlay = tmp_path / "more.yaml"
+    overlay.write_text(yaml.safe_dump({"experiments": {"em": {"seeds": [0, 1, 2]}}}))
+    table = "results/tables/table1.csv"
+    result = snakemake(elsewhere, table, *OVERLAY, str(overlay), "--cores", "2", "-n")
+    assert "results/runs/em/fold-official/seed-2/run.json" in result.stdout
+    assert rules_run(result.stdout).count("train") == 1
+
+
+def test_what_was_made_otherwise_is_left_out_of_the_records(elsewhere, tmp_path):
+    overlay = tmp_path / "longer.yaml"
+    overlay.write_text(yaml.safe_dump({"experiments": {"em-fast": {"training": {"steps": 9}}}}))
+    longer = (*OVERLAY, str(overlay))
+    result = snakemake(elsewhere, "place_records", *longer, "--cores", "2", "--forcerun")
+    assert "em-fast left out: made otherwise" in result.stdout
+    assert "training.steps 8, now 9" in result.stdout

@@ -128,6 +128,8 @@ def read_results(study: Study, metrics: Sequence[Path], histories: Sequence[Path
             raise InputError(f"{path}: experiment {measured.experiment!r} is not of {study.name}")
         if training not in curves:
             raise InputError(f"{path}: no history.csv of its training, experiment, fold, seed")
+        if not len(curves[training].step):
+            raise InputError(f"{path}: the history.csv of its training has no row")
         frames = tuple(read_record(path).get("frames", ()))
         variant = variants[measured.experiment]
         results.append(Result(variant, measured, frames, curves[training]))

@@ -13,7 +13,7 @@ from unetcore.tables import MEASURES
 
 @dataclass(frozen=True)
 class History:
-    """A training as its history.csv tells it.
+    """A training as its history.csv tells it; n = 0 where its course was not kept.
 
     Attributes
     ----------
@@ -42,15 +42,13 @@ class HeldOut:
 
 
 def read_history(path: Path) -> History:
-    """Read a history.csv.
+    """Read a history.csv; one without a row is of a training whose course was not kept.
 
     Raises
     ------
-    InputError : no such file, a column is missing, or there is no row.
+    InputError : no such file, or a column is missing.
     """
     names, rows = _read(path)
-    if not rows:
-        raise InputError(f"{path}: no row, expected one per log step")
     columns = ("step", "loss", "learning_rate")
     if missing := [column for column in columns if column not in names]:
         raise InputError(f"{path}: column {missing[0]!r} is missing")

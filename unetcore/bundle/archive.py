@@ -76,6 +76,11 @@ class Archive:
         with self._opened() as file:
             return file.read(name)
 
+    def read_all(self) -> dict[str, bytes]:
+        """Content of every file in it, by name; of an archive that is small."""
+        with self._opened() as file:
+            return {name: file.read(name) for name in file.namelist()}
+
     def read_record(self, name: str) -> dict:
         """Plain values of a JSON file in it."""
         try:
@@ -103,7 +108,9 @@ class Archive:
                 yield file
         except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
             reason = error.args[0] if error.args else "cut short"
-            raise InputError(f"{self.path}: not a bundle, or damaged ({reason})") from error
+            raise InputError(
+                f"{self.path}: no archive of this package, or damaged ({reason})"
+            ) from error
 
 
 @dataclass(frozen=True)

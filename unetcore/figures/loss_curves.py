@@ -17,6 +17,7 @@ from unetcore.figures.style import DASHES, LINES, styled
 from unetcore.tables import MEASURES
 from unetcore.training_log import HeldOut, History
 
+A_COURSE = 2  # rows of a history that make a curve
 FEW = 4  # trainings; the noise of more would hide the curves
 DROP = 0.5  # a steady learning rate that falls below this part of it drops
 COLUMNS = 3  # panels of held-out values side by side
@@ -68,7 +69,8 @@ def loss_curves(
 
     Parameters
     ----------
-    histories : by (fold, seed). Colours tell folds apart, dashes tell seeds apart.
+    histories : by (fold, seed). Colours tell folds apart, dashes tell seeds apart. Trainings with
+        less than two rows have no course to draw: they are counted in the legend.
     loss : what it is.
     title : heading of the figure.
     validations : by (fold, seed), of the trainings that were validated; those without a row are
@@ -83,11 +85,12 @@ def loss_curves(
     metric follows, unsmoothed, with a dot where a training was best.
     """
     measured = {key: one for key, one in (validations or {}).items() if len(one.step)}
-    looks = _looks([*histories, *measured])
+    drawn = {key: one for key, one in histories.items() if len(one.step) >= A_COURSE}
+    looks = _looks([*drawn, *measured])
     names = list(dict.fromkeys(name for one in measured.values() for name in one.values))
     figure, axes, panels = _panels(title, len(names))
-    _draw_curves(axes, histories, looks)
-    marks = _draw_marks(axes, histories, loss.of_undecided)
+    _draw_curves(axes, drawn, looks)
+    marks = _draw_marks(axes, drawn, loss.of_undecided)
     _scale(axes, loss)
     for panel, name in zip(panels, names, strict=True):
         _draw_held_out(panel, name, measured, looks)
@@ -96,8 +99,14 @@ def loss_curves(
         marks.append(Line2D([], [], color="0.4", ls="", marker="o", ms=4, label="best of a run"))
         axes.set_title("augmented training tiles")
         letter([axes, *panels])
+    marks += without_course(len(histories) - len(drawn))
     axes.figure.legend(handles=_names(looks) + marks, loc="outside right center", handlelength=2.6)
     return figure
+
+
+def without_course(n: int) -> list[Line2D]:
+    """Entry of a legend that counts the trainings without a curve; none where all have one."""
+    return [Line2D([], [], ls="", label=f"{n} more with too few\nlosses on record")] if n else []
 
 
 def _looks(trainings: Iterable[Training]) -> dict[Training, dict]:

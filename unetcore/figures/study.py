@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, NullLocator
 
 from unetcore.figures.curves import smooth
-from unetcore.figures.loss_curves import Loss
+from unetcore.figures.loss_curves import A_COURSE, Loss, without_course
 from unetcore.figures.panels import legend_below, letter, new_figure
 from unetcore.figures.style import DASHES, LINES, styled
 from unetcore.tables import MEASURES
@@ -45,7 +45,8 @@ def study(
 
     Parameters
     ----------
-    curves : histories by variant, one per training.
+    curves : histories by variant, one per training; those with less than two rows are counted in
+        the legend, not drawn.
     scores : values by metric, method and variant, one per fold and seed.
     losses : what the variants make small.
     title : heading of the figure.
@@ -157,7 +158,9 @@ def _draw_losses(
     chosen: str | None,
 ) -> list[Artist]:
     """Smoothed losses, one line per training; what the legend says of the panel alone."""
-    for variant, histories in curves.items():
+    drawn = {v: [h for h in curves[v] if len(h.step) >= A_COURSE] for v in curves}
+    marks = without_course(sum(map(len, curves.values())) - sum(map(len, drawn.values())))
+    for variant, histories in drawn.items():
         for history in histories:
             width = 2.2 if variant == chosen else 1.2
             look = looks[variant].of_line | {"lw": width, "gid": variant}
@@ -171,9 +174,9 @@ def _draw_losses(
     axes.set_ylabel("training loss")
     axes.set_title(loss.in_words if loss else "different losses")
     if loss is None or loss.of_undecided is None:
-        return []
+        return marks
     how = {"color": "0.6", "lw": 1.0, "ls": "--", "label": "undecided network, ln 2"}
-    return [axes.axhline(loss.of_undecided, **how, gid="undecided")]
+    return [axes.axhline(loss.of_undecided, **how, gid="undecided"), *marks]
 
 
 def _watched(held_out: Mapping[str, Sequence[HeldOut]]) -> str | None:

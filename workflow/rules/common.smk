@@ -77,10 +77,15 @@ def hardware(wildcards):
     return config["hardware"]
 
 
-def decisive_settings(wildcards):
-    """Param function: settings of a training that decide which network comes out."""
-    settings = EXPERIMENTS[wildcards.experiment]["training"]
+def decisive_training(name):
+    """Settings of the trainings of an experiment that decide which network comes out."""
+    settings = EXPERIMENTS[name]["training"]
     return {key: value for key, value in settings.items() if key not in OF_THE_WATCH}
+
+
+def decisive_settings(wildcards):
+    """Param function: the same, of the rule's experiment."""
+    return decisive_training(wildcards.experiment)
 
 
 def watch_settings(wildcards):

@@ -23,6 +23,7 @@ PUBLISHED_FIGURES = [
 rule publish:
     """Copies of tables, curves and phantom pictures, and the README's results made from them."""
     input:
+        rules.pack_records.output,
         tables=expand("results/tables/{table}", table=PUBLISHED_TABLES),
         figures=[
             rules.figure_tiles_or_batches.input.costs,

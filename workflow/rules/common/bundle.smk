@@ -34,7 +34,7 @@ def bundled_experiment(name, settings):
     as_they_are = ("dataset", "split", "seeds", "network", "augmentation", "prediction")
     training, network = settings["training"], network_of(name)
     return {key: settings[key] for key in as_they_are} | {
-        "training": {key: value for key, value in training.items() if key not in OF_THE_WATCH},
+        "training": decisive_training(name),
         "watch": {key: training[key] for key in OF_THE_WATCH},
         "methods": {network + ("" if a == "none" else f"+{a}"): a for a in settings["averaging"]},
     }
