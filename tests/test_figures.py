@@ -84,10 +84,8 @@ def test_trainings_without_a_course_are_counted_and_not_drawn():
     figure = loss_curves(runs, PLAIN)
     lines = [line.get_label() for line in figure.axes[0].get_lines()]
     assert [label for label in lines if not label.startswith("_")] == ["fold 0, seed 0"]
-    assert "2 more with too few\nlosses on record" in legend_texts(figure)
-    assert "losses on record" not in "".join(
-        legend_texts(loss_curves(dict([*runs.items()][:1]), PLAIN))
-    )
+    assert "not drawn: 2 with too\nfew losses on record" in legend_texts(figure)
+    assert "not drawn" not in "".join(legend_texts(loss_curves(dict([*runs.items()][:1]), PLAIN)))
 
 
 def test_a_long_title_does_not_run_into_the_legend():

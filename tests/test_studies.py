@@ -325,7 +325,7 @@ def test_trainings_without_a_course_have_a_point_and_are_counted():
     assert len(lines_of(figure.axes[0], "a")) == 1
     assert not lines_of(figure.axes[0], "b")
     texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    assert "2 more with too few\nlosses on record" in texts
+    assert "not drawn: 2 with too\nfew losses on record" in texts
     (points,) = lines_of(panel(figure, "SEG ↑"), "b")
     assert points.get_ydata().tolist() == [0.125]
 

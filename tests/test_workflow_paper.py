@@ -179,10 +179,16 @@ def test_one_seed_more_than_is_on_record_is_all_that_is_trained(elsewhere, tmp_p
     assert rules_run(result.stdout).count("train") == 1
 
 
-def test_what_was_made_otherwise_is_left_out_of_the_records(elsewhere, tmp_path):
+def test_what_was_made_otherwise_is_refused_and_then_taken_away(elsewhere, tmp_path):
     overlay = tmp_path / "longer.yaml"
     overlay.write_text(yaml.safe_dump({"experiments": {"em-fast": {"training": {"steps": 9}}}}))
-    longer = (*OVERLAY, str(overlay))
-    result = snakemake(elsewhere, "place_records", *longer, "--cores", "2", "--forcerun")
-    assert "em-fast left out: made otherwise" in result.stdout
+    longer, table = (*OVERLAY, str(overlay), "--cores", "2"), "results/tables/table1.csv"
+    result = snakemake(elsewhere, table, *longer)
+    assert result.returncode != 0
+    assert "experiments.em-fast: its records in place were made otherwise" in result.stdout
     assert "training.steps 8, now 9" in result.stdout
+    result = snakemake(elsewhere, "place_records", *longer)
+    assert "em-fast left out: made otherwise" in result.stdout
+    result = snakemake(elsewhere, table, *longer, "-n")
+    assert "results/runs/em-fast/fold-official/seed-0/run.json" in result.stdout
+    assert rules_run(result.stdout).count("train") == 1

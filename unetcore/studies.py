@@ -116,7 +116,8 @@ def read_results(study: Study, metrics: Sequence[Path], histories: Sequence[Path
 
     Raises
     ------
-    InputError : a file is damaged, is of no variant of the study, or has no training beside it.
+    InputError : a file is damaged, is of no variant of the study, or has no training beside it, or
+        one without a loss on record.
     """
     curves = {training_of(path): read_history(path) for path in histories}
     variants = {experiment: variant for variant, experiment in study.experiments.items()}

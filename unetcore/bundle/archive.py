@@ -83,15 +83,17 @@ class Archive:
 
     def read_record(self, name: str) -> dict:
         """Plain values of a JSON file in it."""
+        content = self.read(name)
         try:
-            return json.loads(self.read(name))
+            return json.loads(content)
         except ValueError as error:
             raise InputError(f"{self.path}: {name}: {error}") from error
 
     def read_array(self, name: str) -> np.ndarray:
         """Array of a file in it."""
+        content = self.read(name)
         try:
-            return np.load(io.BytesIO(self.read(name)), allow_pickle=False)
+            return np.load(io.BytesIO(content), allow_pickle=False)
         except ValueError as error:
             raise InputError(f"{self.path}: {name}: {error}") from error
 

@@ -17,7 +17,7 @@ from unetcore.figures.style import DASHES, LINES, styled
 from unetcore.tables import MEASURES
 from unetcore.training_log import HeldOut, History
 
-A_COURSE = 2  # rows of a history that make a curve
+ROWS_OF_A_CURVE = 2  # rows of a history that make a curve
 FEW = 4  # trainings; the noise of more would hide the curves
 DROP = 0.5  # a steady learning rate that falls below this part of it drops
 COLUMNS = 3  # panels of held-out values side by side
@@ -85,7 +85,7 @@ def loss_curves(
     metric follows, unsmoothed, with a dot where a training was best.
     """
     measured = {key: one for key, one in (validations or {}).items() if len(one.step)}
-    drawn = {key: one for key, one in histories.items() if len(one.step) >= A_COURSE}
+    drawn = {key: one for key, one in histories.items() if len(one.step) >= ROWS_OF_A_CURVE}
     looks = _looks([*drawn, *measured])
     names = list(dict.fromkeys(name for one in measured.values() for name in one.values))
     figure, axes, panels = _panels(title, len(names))
@@ -106,7 +106,9 @@ def loss_curves(
 
 def without_course(n: int) -> list[Line2D]:
     """Entry of a legend that counts the trainings without a curve; none where all have one."""
-    return [Line2D([], [], ls="", label=f"{n} more with too few\nlosses on record")] if n else []
+    return (
+        [Line2D([], [], ls="", label=f"not drawn: {n} with too\nfew losses on record")] if n else []
+    )
 
 
 def _looks(trainings: Iterable[Training]) -> dict[Training, dict]:

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, NullLocator
 
 from unetcore.figures.curves import smooth
-from unetcore.figures.loss_curves import A_COURSE, Loss, without_course
+from unetcore.figures.loss_curves import ROWS_OF_A_CURVE, Loss, without_course
 from unetcore.figures.panels import legend_below, letter, new_figure
 from unetcore.figures.style import DASHES, LINES, styled
 from unetcore.tables import MEASURES
@@ -158,7 +158,7 @@ def _draw_losses(
     chosen: str | None,
 ) -> list[Artist]:
     """Smoothed losses, one line per training; what the legend says of the panel alone."""
-    drawn = {v: [h for h in curves[v] if len(h.step) >= A_COURSE] for v in curves}
+    drawn = {v: [h for h in curves[v] if len(h.step) >= ROWS_OF_A_CURVE] for v in curves}
     marks = without_course(sum(map(len, curves.values())) - sum(map(len, drawn.values())))
     for variant, histories in drawn.items():
         for history in histories:

@@ -84,7 +84,7 @@ def decisive_training(name):
 
 
 def decisive_settings(wildcards):
-    """Param function: the same, of the rule's experiment."""
+    """Param function: settings that decide which network comes out, of the rule's experiment."""
     return decisive_training(wildcards.experiment)
 
 
@@ -129,6 +129,7 @@ def folds(name):
 
     Variants of a study are measured on the study's folds alone.
     """
+    check_placed_records(name)
     settings = EXPERIMENTS[name]
     chosen = list(settings["folds"])
     if "official" in chosen or "by" in settings["split"] or is_variant(name):

@@ -1,14 +1,14 @@
 """What is on record of the published trainings, in one file, and back again.
 
-Needs: the records of all trainings, predictions and evaluations behind what is published; on the way
-back that file, and the data and targets.
-Makes: `docs/results/records.zip`; on the way back the records where the rules would have made them,
-so that tables and claims are made of them, and of what has been trained here.
+Needs: the records of all trainings, predictions and scores behind what is published; on the way back
+that file, and the data and targets.
+Makes: `docs/results/records.zip`; on the way back the records where the rules would have made them, so
+that tables and claims are made of them, and of what has been trained here.
 """
 
 
 rule pack_records:
-    """All that tables, claims and curves are made of, without maps and models."""
+    """All that tables and claims are made of, without maps and models."""
     input:
         images=datasets_of(published_experiment_names, "images.tif"),
         labels=datasets_of(published_experiment_names, "labels.tif"),
@@ -43,7 +43,7 @@ rule place_records:
         labels=datasets_of(recorded_experiment_names, "labels.tif"),
         frames=datasets_of(recorded_experiment_names, "frames.csv"),
     output:
-        placed="results/records.placed.txt",
+        listed="results/records.placed.txt",
     log:
         "logs/place_records.log",
     benchmark:
@@ -54,8 +54,10 @@ rule place_records:
     resources:
         mem_mb=1000,
     params:
-        archive=RECORDS_FILE,
+        archive=lambda wildcards, resources: str(PUBLISHED_RECORDS),  # where, is not on record
         digest=digest_of_records,
+        # Not an output: Snakemake deletes outputs before a rule runs.
+        manifest=RECORDS_MANIFEST,
         settings=settings_of(recorded_experiment_names),
         code=code_of("place_records"),
     script:

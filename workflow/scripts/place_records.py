@@ -14,20 +14,23 @@ def main(
     images: list[Path],
     labels: list[Path],
     frames: list[Path],
-    placed: Path,
+    listed: Path,
     *,
     archive: Path,
     digest: str,
+    manifest: Path,
     settings: dict,
 ) -> None:
     experiments = with_data(settings, images, labels, frames)
-    found = place_records(archive, placed.parent, experiments)
-    write_atomically(placed, "".join(f"{path}\n" for path in found.files).encode())
-    for name, reason in found.left_out.items():
+    placed = place_records(archive, listed.parent, experiments, manifest)
+    write_atomically(listed, "".join(f"{path}\n" for path in placed.files).encode())
+    for name, reason in placed.left_out.items():
         logger.warning("%s left out: %s", name, reason)
-    for training in found.kept:
+    for training in placed.kept:
         logger.info("%s: was made here, and is kept", training)
-    logger.info("%s: %d records of %s, sha256 %s", placed, len(found.files), archive, digest[:12])
+    if placed.removed:
+        logger.info("%d files of an earlier call removed", len(placed.removed))
+    logger.info("%s: %d records of %s, %s", listed, len(placed.files), archive, digest[:12])
 
 
 if __name__ == "__main__":

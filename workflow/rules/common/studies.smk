@@ -8,11 +8,18 @@ def study_experiments(name):
     return [experiment for experiment, _ in VARIANTS[name].values()]
 
 
+def study_variants(study):
+    """Experiment and settings of every variant of a study that is asked for."""
+    for name, settings in VARIANTS[study].values():
+        check_placed_records(name)
+        yield name, settings
+
+
 def study_metrics(study):
     """Every metrics.json of the networks of a study, on its folds alone."""
     return [
         f"results/predictions/{name}/fold-{fold}/{method}/metrics.json"
-        for name, settings in VARIANTS[study].values()
+        for name, settings in study_variants(study)
         for fold in settings["folds"]
         for method in network_methods(settings)
     ]
@@ -22,7 +29,7 @@ def study_runs(study, name):
     """A file of every training of a study."""
     return [
         f"results/runs/{experiment}/fold-{fold}/seed-{seed}/{name}"
-        for experiment, settings in VARIANTS[study].values()
+        for experiment, settings in study_variants(study)
         for fold in settings["folds"]
         for seed in settings["seeds"]
     ]
