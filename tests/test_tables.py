@@ -298,17 +298,19 @@ def test_cost_table_has_a_line_per_experiment_with_median_and_range_of_the_times
     assert lines[2:] == ["|em|3|16|600|3.0(1.0to15.0)|", "|hela|1|16|700|0.5|"]
 
 
-def test_cost_table_names_the_hardware_line_by_line_where_it_differs():
+def test_cost_table_has_a_line_for_each_hardware_of_an_experiment():
     record = {"width": 16, "steps": 600, "train_seconds": 60, "threads": 1}
     trainings = [
         record | {"experiment": "em", "hardware": "CPU"},
-        record | {"experiment": "em", "hardware": "GPU"},
+        record | {"experiment": "em", "hardware": "GPU", "train_seconds": 6},
+        record | {"experiment": "em", "hardware": "CPU", "train_seconds": 180},
         record | {"experiment": "hela", "hardware": "CPU"},
     ]
     above, lines = cost_lines(trainings)
     assert not above
     assert lines[2:] == [
-        "|em|2|16|600|1.0(1.0to1.0)|CPU;1thread(s)each/GPU;1thread(s)each|",
+        "|em|2|16|600|2.0(1.0to3.0)|CPU;1thread(s)each|",
+        "|em|1|16|600|0.1|GPU;1thread(s)each|",
         "|hela|1|16|600|1.0|CPU;1thread(s)each|",
     ]
 

@@ -91,17 +91,18 @@ def cost_table(trainings: Sequence[Mapping[str, object]], study_of: Mapping[str,
 
     Returns
     -------
-    str, a line per name, with median and range of the minutes; the hardware is said once above it
-    where it is the same for all, else in every line.
+    str, a line per name and hardware, with median and range of the minutes; the hardware is said
+    once above them where it is the same for all, else in every line.
     """
     header = ["experiment or study", "trainings", "width", "steps", "minutes"]
-    groups = grouped(trainings, lambda t: study_of.get(t["experiment"], t["experiment"]))
-    body = [[name, *_cost_cells(group)] for name, group in groups.items()]
-    machines = {name: " / ".join(distinct(map(_machine, group))) for name, group in groups.items()}
-    if len(set(machines.values())) == 1:
-        return f"All on {next(iter(machines.values()))}.\n\n{markdown_table(header, body)}"
-    for line in body:
-        line.append(machines[line[0]])
+    groups = grouped(
+        trainings, lambda t: (study_of.get(t["experiment"], t["experiment"]), _machine(t))
+    )
+    machines = distinct(machine for _, machine in groups)
+    if len(machines) == 1:
+        body = [[name, *_cost_cells(group)] for (name, _), group in groups.items()]
+        return f"All on {machines[0]}.\n\n{markdown_table(header, body)}"
+    body = [[name, *_cost_cells(group), machine] for (name, machine), group in groups.items()]
     return markdown_table([*header, "hardware"], body)
 
 
