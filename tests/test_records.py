@@ -142,6 +142,20 @@ def test_an_experiment_that_is_another_now_is_left_out_and_taken_away(packed, th
         place(packed, there)
 
 
+def test_tables_and_curves_of_what_is_taken_away_go_with_it_and_no_others(packed, there):
+    made = [there / name for name in ("tables/table1.csv", "figures/em/loss_curves.svg")]
+    picture = there / "figures/em/overview.png"
+    for path in [*made, picture]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("made of records")
+    place(packed, there)
+    assert all(path.exists() for path in made)
+    removed = place(packed, there, longer("em")).removed
+    assert set(made) < set(removed)
+    assert not any(path.exists() for path in made)
+    assert picture.exists()
+
+
 def test_a_change_of_settings_after_placing_is_noticed(packed, there):
     assert settings_since(there / "records.json", SETTINGS) == {}
     place(packed, there)

@@ -24,6 +24,7 @@ SETTINGS = "experiments.json"
 RECORD_NAMES = (*RECORDS, PREDICTION, METRICS, SEAM)
 
 KINDS = ("runs", "predictions", "seams")
+MADE_OF_RECORDS = ("tables/*.*", "studies/*.*", "figures/*/loss_curves.svg")
 FEWEST_PARTS = 5  # of a path: kind, experiment, fold, seed or method, file
 
 Records = dict[PurePosixPath, bytes]  # content by path below the folder of results
@@ -38,7 +39,7 @@ class Placed:
     files : that were written, in the order in which one is made from another.
     left_out : by experiment, why none of its records was taken.
     kept : folders, as "em/fold-0/seed-1", of trainings that were made here, and stay.
-    removed : files of an earlier call that are no longer asked for.
+    removed : files of an earlier call that are no longer asked for, and what was made of them.
     """
 
     files: list[Path]
@@ -241,13 +242,20 @@ def _made_here(records: Records, folder: Path, placed_before: Mapping[str, str])
 
 
 def _remove(folder: Path, placed_before: Mapping[str, str], wanted: Records) -> list[Path]:
-    """Remove what an earlier call placed, is as it was then, and is not wanted any more."""
-    removed = []
-    for name, digest in placed_before.items():
-        path = Path(folder) / name
-        if PurePosixPath(name) not in wanted and _digest_of_file(path) == digest:
-            path.unlink()
-            removed.append(path)
+    """Remove what an earlier call placed, is as it was then, and is not wanted any more.
+
+    Tables and curves that may be made of it go, too: Snakemake makes no file again because of
+    another that is gone.
+    """
+    gone = [
+        Path(folder) / name
+        for name, digest in placed_before.items()
+        if PurePosixPath(name) not in wanted and _digest_of_file(Path(folder) / name) == digest
+    ]
+    made_of_them = [path for pattern in MADE_OF_RECORDS for path in Path(folder).glob(pattern)]
+    removed = [*gone, *made_of_them] if gone else []
+    for path in removed:
+        path.unlink()
     return removed
 
 
