@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -138,8 +139,9 @@ def test_overlay_for_two_cores_runs_its_own_study_on_one_fold_and_no_wide_networ
     assert result.returncode == 0, result.stdout[-3000:]
     for rate in ("0.0003", "0.001", "0.003", "0.01"):
         assert f"results/runs/em-cpu-rate-{rate}/fold-4/seed-0/history.csv" in result.stdout
-    for unwanted in ("runs/em-rate", "fold-0/", "best-threshold", "fold-official"):
+    for unwanted in ("runs/em-rate", "best-threshold", "fold-official"):
         assert unwanted not in result.stdout
+    assert set(re.findall(r"em-cpu-rate-[\d.]+/fold-(\w+)/", result.stdout)) == {"4"}
 
 
 def test_published_studies_are_copied_as_table_readable_twin_and_figure(workflow):
