@@ -1,4 +1,7 @@
-"""The published tables and claims are those of the records published beside them."""
+"""The published tables and claims are those of the records published beside them.
+
+Of records that were rebuilt from earlier tables this says only that they have not drifted since.
+"""
 
 import csv
 import zipfile

@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from unetcore.bundle import records
 from unetcore.bundle.records import (
     RECORD_NAMES,
     pack_records,
@@ -216,9 +217,33 @@ def test_scores_of_a_threshold_made_here_stay(packed, there):
     assert scores.read_text() == "another"
 
 
-def test_records_of_nothing_that_is_asked_for_say_why(packed, there):
+def test_records_of_nothing_that_is_asked_for_say_why_and_go(packed, there):
+    placed = place(packed, there)
     with pytest.raises(InputError, match=r"nothing in it .* no such experiment"):
         place(packed, there, {})
+    assert not any(path.exists() for path in placed.files)
+    assert settings_since(there / "records.json", longer("em")) == {}
+
+
+def test_a_call_that_was_cut_short_is_made_good_by_the_next(packed, there, tmp_path, monkeypatch):
+    place(packed, there)
+    later, path = write(tmp_path / "later", "later"), tmp_path / "later.zip"
+    pack_records(path, later, [later / name for name in FILES], SETTINGS)
+    written = []
+
+    def write_some(target, data):
+        if len(written) == 4:
+            raise KeyboardInterrupt
+        written.append(target)
+        target.write_bytes(data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(records, "write_atomically", write_some)
+        with pytest.raises(KeyboardInterrupt):
+            place(path, there)
+    assert place(path, there).kept == []
+    for name in FILES:
+        assert (there / name).read_text() == content(name, "later")
 
 
 @pytest.mark.parametrize(

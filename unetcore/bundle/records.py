@@ -148,24 +148,27 @@ def place_records(
 
     Raises
     ------
-    InputError : no such file, a damaged one, or none of its experiments is asked for.
+    InputError : no such file, a damaged one, or none of its experiments is asked for; in the last
+        case what an earlier call placed is removed before.
     """
     recorded = read_experiments(path)
     records = _records(path, recorded)
     left_out = _left_out(recorded, experiments)
     wanted = {name: data for name, data in records.items() if _experiment(name) not in left_out}
-    if not wanted:
-        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:2])
-        raise InputError(f"{path}: nothing in it is what the configuration asks for ({reasons})")
     placed_before = _read_manifest(manifest).get("files", {})
     kept = _made_here(wanted, folder, placed_before)
     ours = {name: data for name, data in wanted.items() if _training(name) not in kept}
     removed = _remove(folder, placed_before, ours)
-    _write_manifest(manifest, recorded, ours)
     files = []
     for name in sorted(ours, key=lambda name: (RECORD_NAMES.index(name.name), name)):
         write_atomically(Path(folder) / name, ours[name])
         files.append(Path(folder) / name)
+    _write_manifest(
+        manifest, recorded, ours
+    )  # last: a call that is cut short is made good by the next
+    if not wanted:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in list(left_out.items())[:2])
+        raise InputError(f"{path}: nothing in it is what the configuration asks for ({reasons})")
     return Placed(files, left_out, sorted(kept), removed)
 
 

@@ -1,7 +1,10 @@
 """What figures of losses over the steps share."""
 
 import numpy as np
+from matplotlib.lines import Line2D
 from scipy import ndimage
+
+ROWS_OF_A_CURVE = 2  # of a history, at least
 
 
 def smooth(losses: np.ndarray, steps: np.ndarray) -> np.ndarray:
@@ -24,3 +27,9 @@ def smooth(losses: np.ndarray, steps: np.ndarray) -> np.ndarray:
         for values in (weights * np.log(losses), weights)
     )
     return np.exp(total / weight)
+
+
+def without_course(n: int) -> list[Line2D]:
+    """Entry of a legend that counts the trainings without a curve; none where all have one."""
+    label = f"not drawn: {n} with too\nfew losses on record"
+    return [Line2D([], [], ls="", label=label)] if n else []

@@ -11,13 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
-from unetcore.figures.curves import smooth
+from unetcore.figures.curves import ROWS_OF_A_CURVE, smooth, without_course
 from unetcore.figures.panels import letter, new_figure
 from unetcore.figures.style import DASHES, LINES, styled
 from unetcore.tables import MEASURES
 from unetcore.training_log import HeldOut, History
 
-ROWS_OF_A_CURVE = 2  # rows of a history that make a curve
 FEW = 4  # trainings; the noise of more would hide the curves
 DROP = 0.5  # a steady learning rate that falls below this part of it drops
 COLUMNS = 3  # panels of held-out values side by side
@@ -102,13 +101,6 @@ def loss_curves(
     marks += without_course(len(histories) - len(drawn))
     axes.figure.legend(handles=_names(looks) + marks, loc="outside right center", handlelength=2.6)
     return figure
-
-
-def without_course(n: int) -> list[Line2D]:
-    """Entry of a legend that counts the trainings without a curve; none where all have one."""
-    return (
-        [Line2D([], [], ls="", label=f"not drawn: {n} with too\nfew losses on record")] if n else []
-    )
 
 
 def _looks(trainings: Iterable[Training]) -> dict[Training, dict]:

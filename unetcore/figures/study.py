@@ -15,8 +15,8 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, LogLocator, NullLocator
 
-from unetcore.figures.curves import smooth
-from unetcore.figures.loss_curves import ROWS_OF_A_CURVE, Loss, without_course
+from unetcore.figures.curves import ROWS_OF_A_CURVE, smooth, without_course
+from unetcore.figures.loss_curves import Loss
 from unetcore.figures.panels import legend_below, letter, new_figure
 from unetcore.figures.style import DASHES, LINES, styled
 from unetcore.tables import MEASURES
