@@ -172,6 +172,14 @@ def test_environments_can_be_made_ahead(conda, workflow, tmp_path):
     assert not (workflow / ARCHIVE).exists()
 
 
+def test_environment_for_a_gpu_is_not_made_with_a_torch_for_the_cpu(conda, workflow):
+    arguments = ("--conda-create-envs-only", "--config", "hardware=gpu")
+    result = conda.snakemake(workflow, "demo", *arguments)
+    assert result.returncode == 1
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("conda: ")]
+    assert "No candidates were found for pytorch 2.13.* *cuda*" in line
+
+
 @pytest.mark.parametrize(
     ("spec", "broken"), [("numpy =2.4", "numpi =2.4"), ("numpy =2.4", "numpy =2.99")]
 )
