@@ -37,14 +37,10 @@ SITE_PACKAGES = f"lib/python{PYTHON}/site-packages"
 SUBDIR = str(Subdir.current())
 
 
-def requirements(packed: Distribution) -> set[str]:
-    """Canonical names of what a distribution requires here, without its extras."""
+def requirements(packed: Distribution) -> list[Requirement]:
+    """What a distribution requires here, without its extras."""
     parsed = map(Requirement, packed.requires or [])
-    return {
-        canonicalize_name(requirement.name)
-        for requirement in parsed
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-    }
+    return [r for r in parsed if r.marker is None or r.marker.evaluate({"extra": ""})]
 
 
 def required(names: set[str]) -> dict[str, Distribution]:
@@ -53,8 +49,15 @@ def required(names: set[str]) -> dict[str, Distribution]:
     while pending:
         name = pending.pop()
         found[name] = distribution(name)
-        pending |= requirements(found[name]) - set(found)
+        further = {canonicalize_name(r.name) for r in requirements(found[name])}
+        pending |= further - set(found)
     return found
+
+
+def conda_spec(requirement: Requirement) -> str:
+    """The same requirement to conda, which reads the versions of pip."""
+    name = canonicalize_name(requirement.name)
+    return f"{CONDA_NAMES.get(name, name)} {requirement.specifier}".strip()
 
 
 def content(distributions: dict[str, Distribution]) -> str:
@@ -118,9 +121,10 @@ def pack(channels: Path, packed: Distribution) -> None:
     name, version = canonicalize_name(packed.name), Version(packed.version)
     members = {}
     for file in packed.files:
-        if ".." not in file.parts and not file.is_absolute():
+        inside = ".." not in file.parts and not file.is_absolute()
+        if inside and file.locate().is_file():  # compiled modules may have been cleared away
             members[f"{SITE_PACKAGES}/{file.as_posix()}"] = Path(file.locate())
-    depends = sorted(CONDA_NAMES.get(other, other) for other in requirements(packed))
+    depends = sorted(map(conda_spec, requirements(packed)))
     write_package(
         channels,
         CONDA_NAMES.get(name, name),
