@@ -5,12 +5,14 @@ such a stack (colour, NaN, pages of different size, a file cut short) is refused
 """
 
 import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
 from unetcore.data.files import check_space, replacing
+from unetcore.data.stacks import Stack, is_zarr, open_stack
 from unetcore.data.tiff import STACK_AXES, reading, refuse_colour, refuse_empty
 from unetcore.errors import InputError
 from unetcore.labels import whole_numbers
@@ -59,11 +61,7 @@ def read_labels(path: Path) -> np.ndarray:
     ------
     InputError : the file is missing, damaged, in colour, or its values are no whole numbers >= 0.
     """
-    labels = _read_stack(path)
-    try:
-        return whole_numbers(labels)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+    return _named_whole_numbers(_read_stack(path), path)
 
 
 def read_probability(path: Path) -> np.ndarray:
@@ -82,6 +80,58 @@ def read_probability(path: Path) -> np.ndarray:
     InputError : as `read_images`, or a float value outside [0, 1].
     """
     return to_unit_range(read_images(path), str(path))
+
+
+def open_labels(path: Path, pages: Sequence[int] | None = None) -> "ConvertedStack":
+    """Labels or masks that are read slice by slice, as they are asked for.
+
+    Parameters
+    ----------
+    path : as of `unetcore.data.stacks.open_stack`.
+    pages : slices wanted, by their numbers; None: all.
+
+    Returns
+    -------
+    ConvertedStack of integers >= 0; what `read_labels` refuses is refused when a slice is read.
+
+    Raises
+    ------
+    InputError : the file cannot be read.
+    """
+    return ConvertedStack(open_stack(path), pages, _named_whole_numbers)
+
+
+def open_probability(path: Path, pages: Sequence[int] | None = None) -> "ConvertedStack":
+    """Probability map that is read slice by slice, on the scale 0 to 1; see `open_labels`."""
+    return ConvertedStack(open_stack(path), pages, to_unit_range)
+
+
+class ConvertedStack:
+    """Some slices of a stack, read and converted one by one.
+
+    Parameters
+    ----------
+    stack : where the slices are.
+    pages : their numbers there; None: all.
+    convert : function of a slice and of what messages call it.
+
+    Attributes
+    ----------
+    shape : (N, H, W).
+    dtype : type of the numbers in the file.
+    """
+
+    def __init__(self, stack: Stack, pages: Sequence[int] | None, convert: Callable):
+        self._stack, self._convert = stack, convert
+        self._pages = range(len(stack)) if pages is None else pages
+        self.shape, self.dtype = (len(self._pages), *stack.shape[1:]), stack.dtype
+
+    def __len__(self) -> int:
+        return len(self._pages)
+
+    def __getitem__(self, z: int) -> np.ndarray:
+        page = self._pages[z]
+        return self._convert(self._stack[page], f"{self._stack.path}, slice {page}")
 
 
 def to_unit_range(images: np.ndarray, name: str) -> np.ndarray:
@@ -196,9 +246,19 @@ def pixel_digest(array: np.ndarray) -> str:
     return hashlib.sha256(little_endian.data).hexdigest()
 
 
+def _named_whole_numbers(labels: np.ndarray, name: Path | str) -> np.ndarray:
+    """Labels as integers >= 0; messages say whose they are."""
+    try:
+        return whole_numbers(labels)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
 def _read_stack(path: Path) -> np.ndarray:
     """Pages of a TIFF file as (N, H, W), or one line that says why they are no such stack."""
     path = Path(path)
+    if is_zarr(path):
+        return np.stack(list(open_stack(path)))
     with reading(path), tifffile.TiffFile(path) as file:
         refuse_colour(file, path)
         stack = file.asarray()
