@@ -38,7 +38,7 @@ ROOMS = (
     {"architecture", "checkpoint"},
     {"board", "normalised", "training_memory", "update", "watch"},
     {"failures", "predict"},
-    {"window_by_window"},
+    {"volumes", "window_by_window"},
     {"train", "validation"},
     {"tables"},
     {"training_log"},
@@ -50,7 +50,7 @@ ROOMS = (
     {"produce", "tile_timing"},
     {"fold_prediction", "fold_training", "recipes", "runs", "terminal"},
     {"bundle"},
-    {"cli_errors", "cli_options"},
+    {"cli_errors", "cli_options", "cli_volume"},
     {"cli"},
 )
 WITHOUT_TORCH = (

@@ -149,7 +149,11 @@ class ChunkedImage:
             ) from error
 
     def _write(self, level: str, chunk: Chunk, values: np.ndarray) -> None:
-        self._group[level][chunk.z, *self._place(level, chunk)] = values
+        try:
+            self._group[level][chunk.z, *self._place(level, chunk)] = values
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
 
     def _grid(self, level: str) -> tuple[int, int, int]:
         return self._group[level].cdata_shape
