@@ -74,6 +74,7 @@ WITHOUT_TORCH = (
 DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
     "ctc_metrics": "py-ctcmetrics",
+    "ome_zarr_models": "ome-zarr-models",
     "skimage": "scikit-image",
     "yaml": "pyyaml",
 }  # by name of import
