@@ -1,5 +1,9 @@
 """`unet predict` into OME-Zarr: parts, continuing, and options that do not go with it."""
 
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tifffile
@@ -108,3 +112,46 @@ def test_a_disk_that_cannot_be_written_is_one_line(folder, tmp_path):
         "predict", folder / "run", folder / "images.tif", "-o", tmp_path / "file/p.zarr"
     )
     assert line.startswith(f"error: {tmp_path}/file: ")
+
+
+EVALUATE = """
+import json, sys
+from pathlib import Path
+from unetcore.data.io import open_labels, open_probability
+from unetcore.evaluate import evaluate
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+labels, probability = map(Path, sys.argv[1:])
+names = ["pixel_error"]
+evaluate(names, open_labels(labels, [0]), open_probability(probability, [0]))
+before = peak()
+values = evaluate(names, open_labels(labels), open_probability(probability))
+print(json.dumps([values["pixel_error"]["value"], peak() - before]))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory by /proc")
+def test_metrics_of_a_stack_take_the_memory_of_a_slice(tmp_path):
+    n, side = 60, 1024  # 250 MB of probabilities
+    labels = zarr.create_array(
+        tmp_path / "labels.zarr", shape=(n, side, side), chunks=(1, side, side), dtype="u1"
+    )
+    probability = zarr.create_array(
+        tmp_path / "p.zarr", shape=(n, side, side), chunks=(1, 512, 512), dtype="f4"
+    )
+    for z in range(n):
+        labels[z, : side // 2] = 1
+        labels[z, side // 2 :] = 2
+        labels[z, :16] = 0  # of 1024 rows, wrong at every threshold
+        probability[z] = np.float32(1 - z / 1000)
+    call = [sys.executable, "-c", EVALUATE, tmp_path / "labels.zarr", tmp_path / "p.zarr"]
+    done = subprocess.run(call, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    value, grown = json.loads(done.stdout)
+    assert value == pytest.approx(
+        1 - 2 * 1008 / (1008 + 1024)
+    )  # 1 - F, all white against all but 16
+    assert grown < 80e6  # of 300 MB
