@@ -604,10 +604,10 @@ def test_evaluate_refuses_values_and_names_their_file(data, tmp_path):
     assert line.startswith(f"error: {tmp_path}/empty.tif, slice 1: no white pixel")
     tifffile.imwrite(tmp_path / "negative.tif", -labels.astype(np.int16), photometric="minisblack")
     (line,) = refusal("evaluate", tmp_path / "negative.tif", probability)
-    assert "negative.tif: label -255: need 0 for background" in line
+    assert "negative.tif, slice 0: label -255: need 0 for background" in line
     tifffile.imwrite(tmp_path / "half.tif", labels / np.float32(510), photometric="minisblack")
     (line,) = refusal("evaluate", tmp_path / "half.tif", probability)
-    assert "half.tif: label 0.5: need whole numbers" in line
+    assert "half.tif, slice 0: label 0.5: need whole numbers" in line
     write_stack(tmp_path / "nan.tif", np.where(labels > 0, np.nan, 0.5).astype(np.float32))
     (line,) = refusal("evaluate", data / "labels.tif", tmp_path / "nan.tif")
     assert "nan.tif:" in line

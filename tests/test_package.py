@@ -41,7 +41,7 @@ ROOMS = (
     {"architecture", "checkpoint"},
     {"board", "normalised", "training_memory", "update", "watch"},
     {"failures", "predict"},
-    {"window_by_window"},
+    {"volumes", "window_by_window"},
     {"train", "validation"},
     {"tables"},
     {"training_log"},
@@ -53,7 +53,7 @@ ROOMS = (
     {"produce", "tile_timing"},
     {"fold_prediction", "fold_training", "recipes", "runs", "terminal"},
     {"bundle"},
-    {"cli_errors", "cli_options"},
+    {"cli_errors", "cli_options", "cli_volume"},
     {"cli"},
 )
 WITHOUT_TORCH = (
@@ -79,6 +79,7 @@ DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
     "ctc_metrics": "py-ctcmetrics",
     "dockerfile_parse": "dockerfile-parse",
+    "ome_zarr_models": "ome-zarr-models",
     "rattler": "py-rattler",
     "skimage": "scikit-image",
     "yaml": "pyyaml",

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import pickle
 import re
 import signal
@@ -205,6 +206,30 @@ def test_a_full_disk_is_no_bug(rule, filename, named):
     assert stopped.value.code == 2
     (line,) = log_of(smk).splitlines()
     assert line.endswith(f" {named}: no space left on the disk")
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_disk_that_cannot_be_written_is_no_bug(rule, code):
+    def main() -> None:
+        raise OSError(code, os.strerror(code), "out.tif")
+
+    smk = rule()
+    with pytest.raises(SystemExit) as stopped:
+        run(main, smk)
+    assert stopped.value.code == 2
+    (line,) = log_of(smk).splitlines()
+    assert line.endswith(f" out.tif: {os.strerror(code).lower()}")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_log_on_a_full_disk_stops_nothing(rule, capfd):
+    def main() -> None:
+        logger.info("goes on")
+
+    run(main, rule(log=["/dev/full"]))
+    err = capfd.readouterr().err
+    assert err.endswith(" goes on\n")
+    assert "Logging error" not in err
 
 
 def test_another_failure_of_the_system_is_a_bug(rule):

@@ -683,3 +683,22 @@ def test_an_image_in_float64_is_not_rounded(network):
 def test_memory_that_is_not_enough_for_any_tile_is_refused(network):
     with pytest.raises(InputError, match=r"memory of 1.0 MB: the smallest tile needs about 6.8 MB"):
         predict_tiled(np.zeros((50, 50), np.float32), as_function(network), memory=10**6)
+
+
+@pytest.mark.parametrize("origin", [(0, 0), (16, 160), (224, 96)])
+def test_a_part_of_an_image_is_what_the_whole_has_there(network, origin):
+    image = random_image(np.random.default_rng(0), 300, 270)
+    scores = as_function(network)
+    whole = predict_tiled(image.astype(np.float64), scores, 100)
+    plan = plan_tiles((70, 110), 68)
+    part = stitch(predict_tiles(image.astype(np.float64), scores, plan, origin), plan.shape)
+    rows, columns = (slice(o, o + side) for o, side in zip(origin, plan.shape, strict=True))
+    np.testing.assert_allclose(part, whole[:, rows, columns], rtol=0, atol=1e-12)
+
+
+def test_a_part_off_the_pooling_grid_or_outside_is_refused(network):
+    image, plan = random_image(np.random.default_rng(0), 100, 100), plan_tiles((50, 50), 68)
+    with pytest.raises(InputError, match=r"part at \(8, 0\) px: tiles begin at multiples of 16 px"):
+        next(predict_tiles(image, as_function(network), plan, (8, 0)))
+    with pytest.raises(InputError, match=r"part of \(50, 50\) px at \(0, 64\): the image has"):
+        next(predict_tiles(image, as_function(network), plan, (0, 64)))

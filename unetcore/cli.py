@@ -14,6 +14,7 @@ from tqdm import tqdm
 from unetcore import __version__
 from unetcore import cli_options as options
 from unetcore.cli_errors import IS_FIRST, OneLinePerProblem
+from unetcore.cli_volume import in_bytes, predict_volume, refuse_options
 from unetcore.data.annotated import (
     AnnotatedImages,
     check_labels,
@@ -24,11 +25,12 @@ from unetcore.data.annotated import (
 )
 from unetcore.data.io import (
     check_pair,
-    read_images,
+    open_labels,
+    open_probability,
     read_labels,
-    read_probability,
     write_stack,
 )
+from unetcore.data.stacks import open_stack
 from unetcore.duration import duration
 from unetcore.errors import InputError, Interrupted
 from unetcore.memory import keep_freed_memory
@@ -39,6 +41,7 @@ from unetcore.weights import ignored_pixels, weight_maps
 # Modules that need torch, which takes more than a second to import, are imported where needed.
 
 INTERRUPTED = 130  # exit code
+ZARR = ".zarr"
 
 
 class _Lines(logging.Handler):
@@ -167,12 +170,13 @@ def train(
     epilog=_examples(
         "unet predict run new.tif -o probability.tif",
         "unet predict run frames/ -o probability.tif --averaging d4 --segmentation cells.tif",
+        "unet predict run slide.ome.zarr -o probability.zarr --memory 1000",
     )
 )
 def predict(
     run_dir: options.RunDir,
     image: options.Image,
-    out: options.Out,
+    out: options.Prediction,
     averaging: options.Averaging = "none",
     tile: options.Tile = None,
     memory: options.Memory = None,
@@ -180,13 +184,27 @@ def predict(
     device: options.Device = "auto",
     segmentation: options.SegmentationOut = None,
     smallest_object: options.SmallestObject = FAST.postprocessing["smallest_object"],
+    chunk: options.Chunk = None,
+    part: options.Part = None,
+    fill_missing: options.FillMissing = False,
 ) -> None:
     """Predict images by a trained network.
 
     Writes the probability, 0 to 1, that each pixel is cell interior, as float32 TIFF pages.
 
     Any image size will do: tiles are seamless and context is mirrored at the border.
+
+    Images that do not fit the memory are read and written by chunks where OUT is a folder
+    `OUT.zarr`. The same command goes on after an interruption, without finished chunks.
     """
+    if out.suffix == ZARR:
+        whole = {"--averaging": averaging != "none", "--tile": tile, "--segmentation": segmentation}
+        refuse_options(whole, f"is for TIFF files, which are predicted as a whole; {out} is not")
+        how = {"side": chunk, "memory": in_bytes(memory), "precision": precision}
+        predict_volume(run_dir, image, out, device, how, part=part, fill_missing=fill_missing)
+        return
+    by_chunks = {"--chunk": chunk, "--part": part, "--fill-missing": fill_missing}
+    refuse_options(by_chunks, f"is for what is predicted by chunks, into OUT.zarr; {out} is not")
     from unetcore.data.intensity import normalise
     from unetcore.devices import choose_device
     from unetcore.instances import instances
@@ -197,7 +215,7 @@ def predict(
     keep_freed_memory()
     network, description = RunFolder(run_dir).load()
     slices = normalise(read_grey(image), description["training"]["normalisation"])
-    predictor = Predictor(network, precision, memory and memory * 1_000_000, device)
+    predictor = Predictor(network, precision, in_bytes(memory), device)
     maps = [
         predict_probability(page, predictor, averaging=averaging, tile=tile)
         for page in tqdm(slices, "predict", unit="image", disable=None, leave=False)
@@ -237,9 +255,9 @@ def evaluate(
 
     if segmentation and (unscaled or threads > 1):
         raise InputError("--unscaled and --threads are for a probability, not for --segmentation")
-    reference = read_stack(labels, read_labels)
-    read = read_labels if segmentation else read_images if unscaled else read_probability
-    found = read_stack(probability, read)
+    reference = open_labels(labels)
+    read = open_labels if segmentation else open_stack if unscaled else open_probability
+    found = read(probability)
     check_pair(found, reference, images_name=probability, labels_name=labels)
     reference, found = Slices(reference, labels), Slices(found, probability)
     if segmentation:

@@ -99,7 +99,19 @@ TensorBoard = Annotated[
 
 # Of `predict`.
 Image = Annotated[
-    Path, typer.Argument(metavar="IMAGE", help="A TIFF image or stack, or a folder of TIFFs.")
+    Path,
+    typer.Argument(
+        metavar="IMAGE", help="A TIFF image or stack, a folder of TIFFs, or an OME-Zarr image."
+    ),
+]
+Prediction = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="OUT",
+        help="File to write; OUT.zarr is an OME-Zarr image, made chunk by chunk.",
+    ),
 ]
 Averaging = Annotated[
     Versions, typer.Option(help="Average 7 rotations, the 8 symmetries, or 4 mirror images.")
@@ -113,7 +125,8 @@ Memory = Annotated[
     typer.Option(
         min=1,
         metavar="MB",
-        help="Memory that a planned tile may take, beside images and weights.",
+        help="Memory that a planned tile may take, beside images and weights; with OUT.zarr all "
+        "that the process may take beside libraries and weights.",
         show_default="half of what is free on a GPU, else 2 GiB",
     ),
 ]
@@ -126,6 +139,30 @@ SegmentationOut = Annotated[
 ]
 SmallestObject = Annotated[
     int, typer.Option(min=0, help="Cells of this many px and less are left out of it.")
+]
+
+Chunk = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="PX",
+        help="Side of the chunks of OUT.zarr, a multiple of 16.",
+        show_default="1024",
+    ),
+]
+Part = Annotated[
+    str | None,
+    typer.Option(
+        metavar="K/N",
+        help="Predict the share of job K of N of OUT.zarr; jobs may run at the same time.",
+        show_default="all",
+    ),
+]
+FillMissing = Annotated[
+    bool,
+    typer.Option(
+        "--fill-missing", help="Take chunks that a Zarr IMAGE does not have for its fill value."
+    ),
 ]
 
 # Of `evaluate`.

@@ -41,6 +41,12 @@ def available_memory(device: torch.device, proc: Path = PROC) -> int | None:
     return min(known, default=None)
 
 
+def resident_memory(proc: Path = PROC) -> int | None:
+    """Bytes of main memory that this process holds now; None where the system does not say."""
+    kilobytes = _numbers(proc / "self/status").get("VmRSS:")
+    return None if kilobytes is None else 1024 * kilobytes
+
+
 def _of_machine(proc):
     """Memory that Linux can hand out without swapping."""
     kilobytes = _numbers(proc / "meminfo").get("MemAvailable:")

@@ -5,11 +5,11 @@ import logging
 import sys
 import typing
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
 from pathlib import Path
 
-from unetcore.data.files import FULL_DISK
+from unetcore.data.files import FULL_DISK, UNWRITABLE
 from unetcore.errors import BAD_INPUT, InputError, Interrupted
 
 logger = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ def run(main: Callable, smk=None, argv: list[str] | None = None, *, keep_log: bo
     argv : command line arguments; None takes those of the process.
     keep_log : whether the rule's log goes on after what an earlier attempt has left in it.
     """
-    configure_logging(Path(smk.log[0]) if smk is not None and smk.log else None, keep_log)
     with one_line_errors():
+        configure_logging(Path(smk.log[0]) if smk is not None and smk.log else None, keep_log)
         if smk is None:
             import tyro
 
@@ -45,7 +45,8 @@ def run(main: Callable, smk=None, argv: list[str] | None = None, *, keep_log: bo
 def one_line_errors() -> Iterator[None]:
     """End the process with one line where a user can act on what went wrong.
 
-    An `InputError`, a number that is not finite or a full disk ends with one line and exit code 2.
+    An `InputError`, a number that is not finite or a disk that is full or read-only ends with one
+    line and exit code 2.
     `Interrupted` ends with one line and 128 + the number of the signal (143 for SIGTERM): a
     failure, so that Snakemake removes what is half done and `--retries`, or the next call,
     continues. Any other exception is a bug and shows its traceback.
@@ -59,9 +60,11 @@ def one_line_errors() -> Iterator[None]:
         logger.error("%s", error)
         sys.exit(BAD_INPUT)
     except OSError as error:
-        if error.errno not in FULL_DISK:
+        if error.errno not in UNWRITABLE:
             _stop_at_bug()
-        logger.error("%s: no space left on the disk", error.filename or "output")
+        full = error.errno in FULL_DISK
+        reason = "no space left on the disk" if full else error.strerror.lower()
+        logger.error("%s: %s", error.filename or "output", reason)
         sys.exit(BAD_INPUT)
     except Interrupted as stop:
         logger.warning("%s", stop)
@@ -76,11 +79,25 @@ def _stop_at_bug():
     sys.exit(1)
 
 
+class _LogFile(logging.FileHandler):
+    """A log whose disk may become full: what does not fit is on stderr alone."""
+
+    def handleError(self, record):
+        """Say nothing of what the disk says; anything else is a bug."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+    def close(self):
+        """Close the file; what is still to be written to it may be lost."""
+        with suppress(OSError):
+            super().close()
+
+
 def configure_logging(log_path: Path | None = None, keep_log: bool = False) -> None:
     """Let everything logged go to stderr, and to a file, which may go on after what it holds."""
     handlers = [logging.StreamHandler()]
     if log_path is not None:
-        handlers.append(logging.FileHandler(log_path, mode="a" if keep_log else "w"))
+        handlers.append(_LogFile(log_path, mode="a" if keep_log else "w"))
     logging.basicConfig(
         level=logging.INFO,
         format="%(asctime)s %(message)s",

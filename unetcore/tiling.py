@@ -325,36 +325,41 @@ def predict_tiled(
 
 
 def predict_tiles(
-    image: Any, network: Callable[[np.ndarray], np.ndarray], plan: TilePlan
+    image: Any,
+    network: Callable[[np.ndarray], np.ndarray],
+    plan: TilePlan,
+    origin: tuple[int, int] | None = None,
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
     """Compute the tiles of a plan one after the other, and hold no more than a batch of them.
 
     Parameters
     ----------
     image, network : as of `predict_tiled`.
-    plan : of `plan_tiles`, for the shape of this image.
+    plan : of `plan_tiles`, for the shape of this image or of a part of it.
+    origin : first row and column of the part, multiples of 16; None where the plan is for all.
 
     Yields
     ------
-    rows, columns : slices of the image that a tile fills.
+    rows, columns : slices of the image, or of the part, that a tile fills.
     scores : (K, rows, columns) array.
 
     Raises
     ------
-    InputError : the plan is for another shape, or the network's output has another size.
+    InputError : the plan is for another shape, the part does not lie in the image or not on the
+        pooling grid, or the network's output has another size.
     FloatingPointError : the network returned NaN or infinity; the tile is named.
     """
-    if (shape := _check_image(image)) != plan.shape:
-        raise InputError(f"image of {shape} px: the plan is for {plan.shape} px")
+    top, left = _check_part(_check_image(image), plan, origin)
     crops = getattr(network, "traits", PLAIN).crops
     for tiles in plan.batches():
-        batch = np.stack([input_tile(image, tile, plan.halo) for tile in tiles])
+        places = [replace(tile, row=tile.row + top, column=tile.column + left) for tile in tiles]
+        batch = np.stack([input_tile(image, place, plan.halo) for place in places])
         size = plan.output_shape(tiles[0]) if crops else plan.tile
         results = network(batch) if size == plan.tile else network(batch, output=size)
         _check_output(results, size, plan)
-        for tile, scores in zip(tiles, results, strict=True):
+        for tile, place, scores in zip(tiles, places, results, strict=True):
             if not np.isfinite(scores).all():
-                raise FloatingPointError(f"network output is not finite in the tile at {tile}")
+                raise FloatingPointError(f"network output is not finite in the tile at {place}")
             rows, columns = plan.filled(tile)
             height, width = rows.stop - rows.start, columns.stop - columns.start
             yield rows, columns, scores[:, :height, :width]
@@ -419,6 +424,23 @@ def _check_image(image: Any) -> tuple[int, int]:
     if len(image.shape) not in (2, 3):
         raise InputError(f"image of shape {tuple(image.shape)}: need (H, W) or (C, H, W)")
     return tuple(image.shape[-2:])
+
+
+def _check_part(
+    shape: tuple[int, int], plan: TilePlan, origin: tuple[int, int] | None
+) -> tuple[int, int]:
+    """First row and column of what a plan is for, if it lies in the image and on the grid."""
+    if origin is None:
+        if shape != plan.shape:
+            raise InputError(f"image of {shape} px: the plan is for {plan.shape} px")
+        return 0, 0
+    period = geometry.phase(plan.depth)
+    for first, side, whole in zip(origin, plan.shape, shape, strict=True):
+        if first % period:
+            raise InputError(f"part at {origin} px: tiles begin at multiples of {period} px")
+        if not 0 <= first <= first + side <= whole:
+            raise InputError(f"part of {plan.shape} px at {origin}: the image has {shape} px")
+    return origin
 
 
 def _check_output(results: np.ndarray, size: tuple[int, int], plan: TilePlan) -> None:

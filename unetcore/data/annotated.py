@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from unetcore.data.io import check_pair, read_labels, read_probability
+from unetcore.data.stacks import is_zarr, tiff_files
 from unetcore.errors import InputError
 from unetcore.labels import check_mask
 from unetcore.weight_settings import LABEL_KINDS
 from unetcore.weights import ignored_pixels
-
-TIFF_SUFFIXES = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class AnnotatedImages:
 
 
 def read_stack(path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
-    """Read a TIFF file, or all TIFF files of a folder in the order of their names.
+    """Read a TIFF file, all TIFF files of a folder in the order of their names, or an OME-Zarr.
 
     Parameters
     ----------
@@ -50,15 +49,9 @@ def read_stack(path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
     InputError : no TIFF file in the folder, pages of different size, or what `read` refuses.
     """
     path = Path(path)
-    if not path.is_dir():
+    if not path.is_dir() or is_zarr(path):
         return read(path)
-    files = sorted(
-        file
-        for file in path.iterdir()
-        if file.suffix.lower() in TIFF_SUFFIXES and not file.name.startswith(".")
-    )
-    if not files:
-        raise InputError(f"{path}: no file named *.tif or *.tiff in this folder")
+    files = tiff_files(path)
     stacks = [read(file) for file in files]
     for file, stack in zip(files, stacks, strict=True):
         if stack.shape[1:] != stacks[0].shape[1:]:

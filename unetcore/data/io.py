@@ -5,20 +5,19 @@ such a stack (colour, NaN, pages of different size, a file cut short) is refused
 """
 
 import hashlib
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
 from unetcore.data.files import check_space, replacing
+from unetcore.data.stacks import Stack, is_zarr, open_stack
+from unetcore.data.tiff import STACK_AXES, reading, refuse_colour, refuse_empty
 from unetcore.errors import InputError
 from unetcore.labels import whole_numbers
 
 IMAGE_TYPES = ("uint8", "uint16", "float32")
-STACK_AXES = 3
 
 
 def read_images(path: Path) -> np.ndarray:
@@ -62,11 +61,7 @@ def read_labels(path: Path) -> np.ndarray:
     ------
     InputError : the file is missing, damaged, in colour, or its values are no whole numbers >= 0.
     """
-    labels = _read_stack(path)
-    try:
-        return whole_numbers(labels)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+    return _named_whole_numbers(_read_stack(path), path)
 
 
 def read_probability(path: Path) -> np.ndarray:
@@ -85,6 +80,58 @@ def read_probability(path: Path) -> np.ndarray:
     InputError : as `read_images`, or a float value outside [0, 1].
     """
     return to_unit_range(read_images(path), str(path))
+
+
+def open_labels(path: Path, pages: Sequence[int] | None = None) -> "ConvertedStack":
+    """Labels or masks that are read slice by slice, as they are asked for.
+
+    Parameters
+    ----------
+    path : as of `unetcore.data.stacks.open_stack`.
+    pages : slices wanted, by their numbers; None: all.
+
+    Returns
+    -------
+    ConvertedStack of integers >= 0; what `read_labels` refuses is refused when a slice is read.
+
+    Raises
+    ------
+    InputError : the file cannot be read.
+    """
+    return ConvertedStack(open_stack(path), pages, _named_whole_numbers)
+
+
+def open_probability(path: Path, pages: Sequence[int] | None = None) -> "ConvertedStack":
+    """Probability map that is read slice by slice, on the scale 0 to 1; see `open_labels`."""
+    return ConvertedStack(open_stack(path), pages, to_unit_range)
+
+
+class ConvertedStack:
+    """Some slices of a stack, read and converted one by one.
+
+    Parameters
+    ----------
+    stack : where the slices are.
+    pages : their numbers there; None: all.
+    convert : function of a slice and of what messages call it.
+
+    Attributes
+    ----------
+    shape : (N, H, W).
+    dtype : type of the numbers in the file.
+    """
+
+    def __init__(self, stack: Stack, pages: Sequence[int] | None, convert: Callable):
+        self._stack, self._convert = stack, convert
+        self._pages = range(len(stack)) if pages is None else pages
+        self.shape, self.dtype = (len(self._pages), *stack.shape[1:]), stack.dtype
+
+    def __len__(self) -> int:
+        return len(self._pages)
+
+    def __getitem__(self, z: int) -> np.ndarray:
+        page = self._pages[z]
+        return self._convert(self._stack[page], f"{self._stack.path}, slice {page}")
 
 
 def to_unit_range(images: np.ndarray, name: str) -> np.ndarray:
@@ -108,7 +155,7 @@ def to_unit_range(images: np.ndarray, name: str) -> np.ndarray:
     >>> to_unit_range(np.array([0, 51, 255], np.uint8), "example").tolist()
     [0.0, 0.20000000298023224, 1.0]
     """
-    _refuse_empty(images.shape, name)
+    refuse_empty(images.shape, name)
     if images.dtype.name in ("uint8", "uint16"):
         return images.astype(np.float32) / np.float32(np.iinfo(images.dtype).max)
     if images.dtype.kind != "f":
@@ -199,59 +246,23 @@ def pixel_digest(array: np.ndarray) -> str:
     return hashlib.sha256(little_endian.data).hexdigest()
 
 
+def _named_whole_numbers(labels: np.ndarray, name: Path | str) -> np.ndarray:
+    """Labels as integers >= 0; messages say whose they are."""
+    try:
+        return whole_numbers(labels)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
 def _read_stack(path: Path) -> np.ndarray:
     """Pages of a TIFF file as (N, H, W), or one line that says why they are no such stack."""
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    complaints = _Complaints()
-    try:
-        with complaints.collected(), tifffile.TiffFile(path) as file:
-            _refuse_colour(file, path)
-            stack = file.asarray()
-    except InputError:
-        raise
-    except Exception as error:  # a damaged file fails in whichever decoder meets it first
-        raise InputError(f"{path}: not a readable TIFF file ({_first_line(error)})") from error
-    # A file cut between two pages reads as a shorter stack; tifffile only logs that it did.
-    if complaints:
-        raise InputError(f"{path}: damaged or truncated TIFF file ({_first_line(complaints)})")
+    if is_zarr(path):
+        return np.stack(list(open_stack(path)))
+    with reading(path), tifffile.TiffFile(path) as file:
+        refuse_colour(file, path)
+        stack = file.asarray()
     return stack.reshape(-1, *stack.shape[-2:])
-
-
-def _refuse_colour(file: tifffile.TiffFile, path: Path) -> None:
-    """Refuse all that is not grey pages of one size."""
-    page = file.pages.first
-    if page.samplesperpixel > 1 or page.photometric == tifffile.PHOTOMETRIC.YCBCR:
-        raise InputError(f"{path}: a colour image ({page.photometric.name}), expected grey values")
-    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not _is_grey_ramp(page.colormap):
-        raise InputError(f"{path}: a colour image (palette), expected grey values")
-    # Pages of single bits are stored "0 is white" by habit, whatever their writer meant by them.
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample > 1:
-        raise InputError(f"{path}: inverted grey values (0 is white), expected 0 to be black")
-    if len(file.series) > 1:
-        raise InputError(f"{path}: pages of different size or type, expected one size")
-    series = file.series[0]
-    _refuse_empty(series.shape, path)
-    if len(series.shape) not in (STACK_AXES - 1, STACK_AXES) or "C" in series.axes:
-        raise InputError(
-            f"{path}: axes {series.axes} of shape {series.shape}, expected a stack of grey images"
-        )
-
-
-def _is_grey_ramp(colormap: np.ndarray) -> bool:
-    """Whether a palette (3, 2**bits) only repeats what the index says: dark to bright grey."""
-    red, green, blue = colormap
-    return (
-        np.array_equal(red, green)
-        and np.array_equal(red, blue)
-        and bool((np.diff(red.astype(np.int64)) >= 0).all())
-    )
-
-
-def _refuse_empty(shape: tuple[int, ...], name: Path | str) -> None:
-    if 0 in shape:
-        raise InputError(f"{name}: an image of shape {shape}, expected at least one pixel")
 
 
 def _refuse_not_finite(images: np.ndarray, name: Path | str) -> None:
@@ -270,36 +281,3 @@ def _size(stack: np.ndarray) -> str:
 
 def _either(names: tuple[str, ...]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
-
-
-def _first_line(error: object) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-class _Complaints(logging.Handler):
-    """The errors that tifffile only logs while it reads a damaged file."""
-
-    def __init__(self) -> None:
-        super().__init__(level=logging.ERROR)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
-
-    def __bool__(self) -> bool:
-        return bool(self.messages)
-
-    def __str__(self) -> str:
-        return "\n".join(self.messages)
-
-    @contextmanager
-    def collected(self) -> Iterator[None]:
-        """Take the messages of the `tifffile` logger instead of letting them through."""
-        source = tifffile.logger()
-        propagated, source.propagate = source.propagate, False
-        source.addHandler(self)
-        try:
-            yield
-        finally:
-            source.removeHandler(self)
-            source.propagate = propagated

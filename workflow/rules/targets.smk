@@ -13,6 +13,7 @@ localrules:
     claims,
     paper,
     studies,
+    volumes,
 
 
 rule demo:
@@ -65,3 +66,9 @@ rule studies:
     """Searches for settings that the paper leaves open."""
     input:
         study_files(config["run_studies"]),
+
+
+rule volumes:
+    """Images larger than memory."""
+    input:
+        volume_files(),

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from unetcore.data.frames import read_frames, split_frames
-from unetcore.data.io import read_labels, read_probability
+from unetcore.data.io import open_labels, open_probability
 from unetcore.evaluate import evaluate, measured_on
 from unetcore.metrics import Slices
 from unetcore.script import run
@@ -35,12 +35,12 @@ def main(
     all_frames = read_frames(frames)
     _, tested = split_frames(all_frames, split, fold)
     ids = [frame.id for frame in tested]
-    reference = read_labels(labels)[[frame.index for frame in tested]]
-    cells = Slices(read_labels(segmentation), segmentation, frames=ids) if segmentation else None
+    reference = open_labels(labels, [frame.index for frame in tested])
+    cells = Slices(open_labels(segmentation), segmentation, frames=ids) if segmentation else None
     values = evaluate(
         names,
         Slices(reference, labels, frames=ids),
-        Slices(read_probability(probability), probability, frames=ids),
+        Slices(open_probability(probability), probability, frames=ids),
         segmentation=cells,
         complete=[not frame.partial for frame in tested],
         threads=threads,

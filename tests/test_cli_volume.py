@@ -1,0 +1,157 @@
+"""`unet predict` into OME-Zarr: parts, continuing, and options that do not go with it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+import zarr
+from test_cli import refusal, unet
+
+from unetcore.checkpoint import save_model
+from unetcore.data.io import read_probability, write_stack
+from unetcore.model import UNet, initialise
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """`images.tif`, two of 200 x 150 px, and `run`, as `unet train` leaves it."""
+    folder = tmp_path_factory.mktemp("volume")
+    images = np.random.default_rng(0).integers(0, 255, (2, 200, 150), np.uint8)
+    write_stack(folder / "images.tif", images)
+    network = UNet(width=2)
+    initialise(network, torch.Generator().manual_seed(0))
+    (folder / "run").mkdir()
+    description = {"training": {"normalisation": "slice"}}
+    save_model(folder / "run/model.safetensors", network.eval(), description)
+    return folder
+
+
+def predict(folder, out, *words):
+    return unet("predict", folder / "run", folder / "images.tif", "-o", out, *words)
+
+
+def test_zarr_and_tiff_hold_the_same_probabilities(folder, tmp_path):
+    said = predict(folder, tmp_path / "p.zarr", "--chunk", 64, "--precision", "float32")
+    assert said.exit_code == 0, said.output
+    assert "p.zarr: 24 chunks predicted of 24, complete" in said.stdout
+    assert "memory: about" in said.stderr
+    predict(folder, tmp_path / "p.tif", "--precision", "float32")
+    np.testing.assert_allclose(
+        read_probability(tmp_path / "p.zarr"), read_probability(tmp_path / "p.tif"), atol=2e-5
+    )
+
+
+def test_parts_and_the_call_that_finds_nothing_left(folder, tmp_path):
+    out = tmp_path / "p.zarr"
+    first = predict(folder, out, "--chunk", 64, "--part", "2/3")
+    assert "8 chunks predicted of 24, 16 are missing" in first.stdout
+    assert "16 chunks predicted of 24, complete" in predict(folder, out, "--chunk", 64).stdout
+    assert "0 chunks predicted of 24, complete" in predict(folder, out, "--chunk", 64).stdout
+
+
+def test_prediction_in_zarr_is_evaluated_like_one_in_tiff(folder, tmp_path):
+    labels = np.zeros((2, 200, 150), np.uint8)
+    labels[:, 20:90, 20:90] = labels[:, 100:190, 30:140] = 255
+    write_stack(tmp_path / "labels.tif", labels)
+    predict(folder, tmp_path / "p.zarr", "--chunk", 64)
+    tifffile.imwrite(
+        tmp_path / "p.tif", read_probability(tmp_path / "p.zarr"), photometric="minisblack"
+    )
+    of_zarr = unet("evaluate", tmp_path / "labels.tif", tmp_path / "p.zarr", "--json")
+    of_tiff = unet("evaluate", tmp_path / "labels.tif", tmp_path / "p.tif", "--json")
+    assert of_zarr.exit_code == 0
+    assert of_zarr.stdout == of_tiff.stdout
+
+
+def test_prediction_with_a_hole_is_not_evaluated(folder, tmp_path):
+    predict(folder, tmp_path / "p.zarr", "--chunk", 64, "--part", "1/2")
+    (line,) = refusal("evaluate", folder / "images.tif", tmp_path / "p.zarr")
+    assert "p.zarr: 12 of 24 chunks are missing, the first is 1/0/0" in line
+
+
+@pytest.mark.parametrize(
+    ("out", "words", "complaint"),
+    [
+        ("p.zarr", ["--averaging", "d4"], "--averaging is for TIFF files"),
+        ("p.zarr", ["--tile", 68], "--tile is for TIFF files"),
+        ("p.zarr", ["--segmentation", "c.tif"], "--segmentation is for TIFF files"),
+        ("p.zarr", ["--part", "0/3"], "--part '0/3': need K/N"),
+        ("p.zarr", ["--part", "4/3"], "part 4 of 3"),
+        ("p.zarr", ["--chunk", 100], "chunks of 100 px: need a multiple of 16 px"),
+        ("p.zarr", ["--memory", 5], "memory of 5 MB"),
+        ("p.tif", ["--part", "1/3"], "--part is for what is predicted by chunks"),
+        ("p.tif", ["--chunk", 64], "--chunk is for what is predicted by chunks"),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_line(folder, tmp_path, out, words, complaint):
+    *_, line = refusal(
+        "predict", folder / "run", folder / "images.tif", "-o", tmp_path / out, *words
+    )
+    assert line.startswith("error: ")
+    assert complaint in line
+
+
+def test_missing_chunks_are_filled_where_the_user_says_so(folder, tmp_path):
+    image = zarr.create_array(
+        tmp_path / "i.zarr", shape=(64, 128), chunks=(64, 64), dtype="u1", fill_value=9
+    )
+    image[:, :64] = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
+    words = ("predict", folder / "run", tmp_path / "i.zarr", "-o", tmp_path / "p.zarr")
+    (line,) = refusal(*words)
+    assert "i.zarr: 1 of 2 chunks are missing, the first is 0/1" in line
+    assert "1 chunk predicted of 1, complete" in unet(*words, "--fill-missing").stdout
+
+
+def test_a_disk_that_cannot_be_written_is_one_line(folder, tmp_path):
+    (tmp_path / "file").touch()
+    *_, line = refusal(
+        "predict", folder / "run", folder / "images.tif", "-o", tmp_path / "file/p.zarr"
+    )
+    assert line.startswith(f"error: {tmp_path}/file: ")
+
+
+EVALUATE = """
+import json, sys
+from pathlib import Path
+from unetcore.data.io import open_labels, open_probability
+from unetcore.evaluate import evaluate
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+labels, probability = map(Path, sys.argv[1:])
+names = ["pixel_error"]
+evaluate(names, open_labels(labels, [0]), open_probability(probability, [0]))
+before = peak()
+values = evaluate(names, open_labels(labels), open_probability(probability))
+print(json.dumps([values["pixel_error"]["value"], peak() - before]))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory by /proc")
+def test_metrics_of_a_stack_take_the_memory_of_a_slice(tmp_path):
+    n, side = 60, 1024  # 250 MB of probabilities
+    labels = zarr.create_array(
+        tmp_path / "labels.zarr", shape=(n, side, side), chunks=(1, side, side), dtype="u1"
+    )
+    probability = zarr.create_array(
+        tmp_path / "p.zarr", shape=(n, side, side), chunks=(1, 512, 512), dtype="f4"
+    )
+    for z in range(n):
+        labels[z, : side // 2] = 1
+        labels[z, side // 2 :] = 2
+        labels[z, :16] = 0  # of 1024 rows, wrong at every threshold
+        probability[z] = np.float32(1 - z / 1000)
+    call = [sys.executable, "-c", EVALUATE, tmp_path / "labels.zarr", tmp_path / "p.zarr"]
+    done = subprocess.run(call, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    value, grown = json.loads(done.stdout)
+    assert value == pytest.approx(
+        1 - 2 * 1008 / (1008 + 1024)
+    )  # 1 - F, all white against all but 16
+    assert grown < 80e6  # of 300 MB

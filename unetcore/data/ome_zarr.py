@@ -1,0 +1,283 @@
+"""Images that are written chunk by chunk, as OME-Zarr.
+
+Version 0.4 of the format, on Zarr 2, is the one that most viewers read. One chunk is one file,
+which appears whole or not at all, so what is there is finished: an image that was not written to
+its end is continued by whatever process comes next, and several processes may write different
+chunks of it at the same time.
+"""
+
+import json
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from unetcore.data.files import write_atomically
+from unetcore.data.stacks import Scale
+from unetcore.differences import differences
+from unetcore.errors import InputError
+
+FULL_RESOLUTION = "0"
+OURS = "unetcore"  # attribute of the image that holds our own record
+SMALL_ENOUGH = 512  # px: an image of this size needs no coarser copy
+
+
+class Chunk(NamedTuple):
+    """Place of a chunk in the grid: its image, its row and its column."""
+
+    z: int
+    row: int
+    column: int
+
+
+class ChunkedImage:
+    """A float32 stack (N, H, W) in chunks of `side` x `side` px; those not written are NaN.
+
+    Made by `create_image`, found again by `open_image`.
+
+    Attributes
+    ----------
+    path : folder of the image.
+    shape : (N, H, W).
+    side : of a chunk in px.
+    record : what `create_image` was given.
+    """
+
+    def __init__(self, path: Path):
+        import zarr
+
+        self.path = Path(path)
+        self._group = zarr.open_group(self.path, mode="r+")
+        self._array = self._group[FULL_RESOLUTION]
+        self.shape, self.side = self._array.shape, self._array.chunks[-1]
+        self.record = self._group.attrs[OURS]
+
+    def refuse_unlike(self, settings: Mapping) -> None:
+        """Refuse to go on with settings that are not those on record.
+
+        Parameters
+        ----------
+        settings : some of the record, as plain JSON values.
+
+        Raises
+        ------
+        InputError : one differs; it is named, with both values.
+        """
+        found = {key: value for key, value in self.record.items() if key in settings}
+        if found != settings:
+            words = differences(found, settings)
+            raise InputError(
+                f"{self.path}: of another prediction ({words}): take another name, or delete it"
+            )
+
+    def chunks(self) -> list[Chunk]:
+        """All chunks, image by image, in row-major order."""
+        return [Chunk(*place) for place in product(*map(range, self._grid(FULL_RESOLUTION)))]
+
+    def missing(self) -> list[Chunk]:
+        """Chunks that are not written yet."""
+        return [chunk for chunk in self.chunks() if not self.is_written(chunk)]
+
+    def is_written(self, chunk: Chunk) -> bool:
+        """Whether a chunk is there; then it is whole."""
+        return self._file(FULL_RESOLUTION, chunk).is_file()
+
+    def place(self, chunk: Chunk) -> tuple[slice, slice]:
+        """Rows and columns of the image that a chunk fills."""
+        return self._place(FULL_RESOLUTION, chunk)
+
+    def write(self, chunk: Chunk, values: np.ndarray) -> None:
+        """Write a chunk.
+
+        Parameters
+        ----------
+        values : float32 array of the size of `place`.
+
+        Raises
+        ------
+        OSError : it cannot be written; what was written before stays.
+        """
+        self._write(FULL_RESOLUTION, chunk, values)
+
+    def finish(self) -> None:
+        """Add coarser copies, as viewers of large images need them, chunk by chunk.
+
+        Each has half the sides of the one before, every value the mean of up to four.
+
+        Raises
+        ------
+        InputError : a chunk is missing, or cannot be read.
+        """
+        if missing := self.missing():
+            raise InputError(
+                f"{self.path}: {len(missing)} of {len(self.chunks())} chunks are not predicted "
+                f"yet, the first is {'/'.join(map(str, missing[0]))}"
+            )
+        for level in range(1, self.n_levels):
+            self._coarsen(str(level - 1), str(level))
+        for left_over in self.path.rglob("*.partial"):  # of processes that were killed
+            left_over.unlink(missing_ok=True)
+
+    @property
+    def n_levels(self) -> int:
+        """Number of resolutions, each half of the one before."""
+        return n_levels(self.shape)
+
+    def _coarsen(self, fine: str, coarse: str) -> None:
+        """Write those chunks of a level that are missing, from the level before."""
+        for place in product(*map(range, self._grid(coarse))):
+            chunk = Chunk(*place)
+            if not self._file(coarse, chunk).is_file():
+                rows, columns = self._place(coarse, chunk)
+                source = self._read(fine, chunk.z, _doubled(rows), _doubled(columns))
+                self._write(coarse, chunk, halved(source))
+
+    def _read(self, level: str, z: int, rows: slice, columns: slice) -> np.ndarray:
+        try:
+            return self._group[level][z, rows, columns]
+        except (RuntimeError, ValueError) as error:  # what the codec says of a damaged chunk
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{self.path}/{level}: damaged around image {z}, row {rows.start}, column "
+                f"{columns.start} ({reason}): delete the chunk, and predict again"
+            ) from error
+
+    def _write(self, level: str, chunk: Chunk, values: np.ndarray) -> None:
+        try:
+            self._group[level][chunk.z, *self._place(level, chunk)] = values
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
+
+    def _grid(self, level: str) -> tuple[int, int, int]:
+        return self._group[level].cdata_shape
+
+    def _file(self, level: str, chunk: Chunk) -> Path:
+        return self.path / level / self._group[level].metadata.encode_chunk_key(chunk)
+
+    def _place(self, level: str, chunk: Chunk) -> tuple[slice, slice]:
+        sides = zip(chunk[1:], self._group[level].shape[1:], strict=True)
+        return tuple(slice(k * self.side, min((k + 1) * self.side, n)) for k, n in sides)
+
+
+def create_image(
+    path: Path, shape: tuple[int, int, int], side: int, record: Mapping, scale: Scale
+) -> ChunkedImage:
+    """Make an image without a chunk, or find it if another process was faster.
+
+    Parameters
+    ----------
+    path : folder to be made.
+    shape : (N, H, W).
+    side : of a chunk in px.
+    record : what must be known of the values, as plain JSON values.
+    scale : size of a voxel.
+    """
+    import zarr
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        group = zarr.open_group(unfinished, mode="w", zarr_format=2)
+        for level in range(n_levels(shape)):
+            group.create_array(
+                str(level),
+                shape=(shape[0], *(-(-n // 2**level) for n in shape[1:])),
+                chunks=(1, side, side),
+                dtype="float32",
+                fill_value=np.nan,
+                chunk_key_encoding={"name": "v2", "separator": "/"},
+                compressors={"id": "blosc", "cname": "zstd", "clevel": 3, "shuffle": 1},
+                # A chunk of NaN is none of ours: one that is there is written.
+                config={"write_empty_chunks": True},
+            )
+        attributes = _metadata(path.name.partition(".")[0], n_levels(shape), scale)
+        attributes[OURS] = dict(record)
+        write_atomically(unfinished / ".zattrs", json.dumps(attributes, indent=1).encode())
+        try:
+            os.rename(unfinished, path)
+        except OSError:
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return open_image(path)
+
+
+def open_image(path: Path) -> ChunkedImage:
+    """Open an image that `create_image` made.
+
+    Raises
+    ------
+    InputError : it is none of ours.
+    """
+    try:
+        return ChunkedImage(path)
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: exists, and is no prediction of ours to continue") from error
+
+
+def n_levels(shape: tuple[int, int, int]) -> int:
+    """Number of resolutions until an image is of `SMALL_ENOUGH` px at most.
+
+    Examples
+    --------
+    >>> n_levels((30, 512, 512)), n_levels((1, 16384, 9000))
+    (1, 6)
+    """
+    return 1 + max(0, math.ceil(math.log2(max(shape[1:]) / SMALL_ENOUGH)))
+
+
+def halved(image: np.ndarray) -> np.ndarray:
+    """Mean of each 2 x 2 px; a last row or column that is alone counts twice.
+
+    Examples
+    --------
+    >>> halved(np.array([[0, 1, 8], [2, 3, 10]], np.float32)).tolist()
+    [[1.5, 9.0]]
+    """
+    padded = np.pad(image, [(0, side % 2) for side in image.shape], mode="edge")
+    height, width = (side // 2 for side in padded.shape)
+    return padded.reshape(height, 2, width, 2).mean(axis=(1, 3), dtype=np.float32)
+
+
+def _metadata(name: str, levels: int, scale: Scale) -> dict[str, Any]:
+    """Attributes of an OME-Zarr image, by the specification of version 0.4."""
+    unit = {"unit": scale.unit} if scale.unit else {}
+    z, y, x = scale.voxel
+    return {
+        "multiscales": [
+            {
+                "version": "0.4",
+                "name": name,
+                "axes": [{"name": axis, "type": "space", **unit} for axis in "zyx"],
+                "datasets": [
+                    {
+                        "path": str(level),
+                        "coordinateTransformations": [
+                            {"type": "scale", "scale": [z, y * 2**level, x * 2**level]},
+                            # A coarse pixel lies between those that it is the mean of.
+                            {
+                                "type": "translation",
+                                "translation": [0.0, *(n * (2**level - 1) / 2 for n in (y, x))],
+                            },
+                        ],
+                    }
+                    for level in range(levels)
+                ],
+                "type": "mean",
+            }
+        ]
+    }
+
+
+def _doubled(span: slice) -> slice:
+    """Rows or columns of the finer level; beyond its end, Zarr gives what there is."""
+    return slice(2 * span.start, 2 * span.stop)

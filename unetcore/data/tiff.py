@@ -1,0 +1,114 @@
+"""What a TIFF file must be to be read, and what is wrong with one that cannot."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from unetcore.errors import InputError
+
+STACK_AXES = 3
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Say in one line what is wrong with a file that the block cannot read.
+
+    Parameters
+    ----------
+    path : TIFF file that the block reads.
+
+    Raises
+    ------
+    InputError : the file is absent, damaged or cut short, or the block refuses it.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
+    complaints = _Complaints()
+    try:
+        with complaints.collected():
+            yield
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file fails in whichever decoder meets it first
+        raise InputError(f"{path}: not a readable TIFF file ({_first_line(error)})") from error
+    # A file cut between two pages reads as a shorter stack; tifffile only logs that it did.
+    if complaints:
+        raise InputError(f"{path}: damaged or truncated TIFF file ({_first_line(complaints)})")
+
+
+def refuse_colour(file: tifffile.TiffFile, path: Path) -> None:
+    """Refuse all that is not grey pages of one size.
+
+    Raises
+    ------
+    InputError : the pages are in colour, inverted, empty, of several sizes or of too many axes.
+    """
+    page = file.pages.first
+    if page.samplesperpixel > 1 or page.photometric == tifffile.PHOTOMETRIC.YCBCR:
+        raise InputError(f"{path}: a colour image ({page.photometric.name}), expected grey values")
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not _is_grey_ramp(page.colormap):
+        raise InputError(f"{path}: a colour image (palette), expected grey values")
+    # Pages of single bits are stored "0 is white" by habit, whatever their writer meant by them.
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample > 1:
+        raise InputError(f"{path}: inverted grey values (0 is white), expected 0 to be black")
+    if len(file.series) > 1:
+        raise InputError(f"{path}: pages of different size or type, expected one size")
+    series = file.series[0]
+    refuse_empty(series.shape, path)
+    if len(series.shape) not in (STACK_AXES - 1, STACK_AXES) or "C" in series.axes:
+        raise InputError(
+            f"{path}: axes {series.axes} of shape {series.shape}, expected a stack of grey images"
+        )
+
+
+def refuse_empty(shape: tuple[int, ...], name: Path | str) -> None:
+    """Refuse an image without a pixel."""
+    if 0 in shape:
+        raise InputError(f"{name}: an image of shape {shape}, expected at least one pixel")
+
+
+def _is_grey_ramp(colormap: np.ndarray) -> bool:
+    """Whether a palette (3, 2**bits) only repeats what the index says: dark to bright grey."""
+    red, green, blue = colormap
+    return (
+        np.array_equal(red, green)
+        and np.array_equal(red, blue)
+        and bool((np.diff(red.astype(np.int64)) >= 0).all())
+    )
+
+
+def _first_line(error: object) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+class _Complaints(logging.Handler):
+    """The errors that tifffile only logs while it reads a damaged file."""
+
+    def __init__(self) -> None:
+        super().__init__(level=logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+    def __bool__(self) -> bool:
+        return bool(self.messages)
+
+    def __str__(self) -> str:
+        return "\n".join(self.messages)
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Take the messages of the `tifffile` logger instead of letting them through."""
+        source = tifffile.logger()
+        propagated, source.propagate = source.propagate, False
+        source.addHandler(self)
+        try:
+            yield
+        finally:
+            source.removeHandler(self)
+            source.propagate = propagated
