@@ -12,6 +12,11 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/config.smk"
+
+
+container: config["container"]
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/common/training.smk"
 include: "workflow/rules/common/tables.smk"

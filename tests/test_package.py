@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conda_channel import CONDA_NAMES
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from rattler import MatchSpec
+from rattler.exceptions import InvalidMatchSpecError
 
 import unetcore
 
@@ -72,14 +75,18 @@ WITHOUT_TORCH = (
 )
 
 DISTRIBUTIONS = {
+    "conda_package_streaming": "conda-package-streaming",
     "cv2": "opencv-python-headless",
     "ctc_metrics": "py-ctcmetrics",
+    "dockerfile_parse": "dockerfile-parse",
     "ome_zarr_models": "ome-zarr-models",
+    "rattler": "py-rattler",
     "skimage": "scikit-image",
     "yaml": "pyyaml",
 }  # by name of import
 WRAPPED = {"torch.utils.tensorboard": "tensorboard"}  # imported by a library in our place
-CONDA_NAMES = {"matplotlib-base": "matplotlib", "pytorch": "torch"}
+OF_CONDA = {conda: name for name, conda in CONDA_NAMES.items()}
+OF_SNAKEMAKE = {"pygments", "snakemake"}  # which --report asks for; what runs the rules
 NEVER_IMPORTED = {"imagecodecs"}  # tifffile finds its decoder of LZW pages by itself
 FOR_POOCH = {"tqdm"}  # its progress bar; our own is in the command line
 
@@ -306,7 +313,7 @@ def conda_packages(path: Path) -> dict[str, tuple[str, str | None]]:
     for spec in yaml.safe_load(path.read_text(encoding="utf-8"))["dependencies"]:
         parts = re.fullmatch(r"([a-z0-9-]+) (?:=([0-9.]+)|([0-9.]+)\.\* (\S+))", spec)
         assert parts, f"{path.name}: {spec!r} is neither 'name =version' nor 'name version.* build'"
-        packages[CONDA_NAMES.get(parts[1], parts[1])] = (parts[2] or parts[3], parts[4])
+        packages[OF_CONDA.get(parts[1], parts[1])] = (parts[2] or parts[3], parts[4])
     return packages
 
 
@@ -324,7 +331,7 @@ def scripts_by_environment() -> dict[str, set[str]]:
 
 def test_every_rule_has_an_environment_and_every_environment_a_rule():
     by_environment = scripts_by_environment()
-    assert sorted(by_environment) == sorted(path.stem for path in ENVIRONMENTS)
+    assert set(by_environment) == {path.stem for path in ENVIRONMENTS} - {"snakemake"}
     scripts = {path.stem for path in (ROOT / "workflow/scripts").glob("*.py")}
     assert set().union(*by_environment.values()) == scripts
 
@@ -359,6 +366,40 @@ def test_conda_environment_holds_what_its_scripts_import(environment):
     there = set(conda_packages(ROOT / f"envs/{environment}.yaml")) - {"python"}
     needed.discard("tyro")  # builds command lines; a rule calls `main` without one
     assert there - NEVER_IMPORTED - FOR_POOCH == needed - FOR_POOCH
+
+
+def test_conda_environment_of_snakemake_holds_what_the_rules_import():
+    """Its own requirements come with it; the package adds what the rules import from it."""
+    files = [ROOT / "Snakefile", *sorted((ROOT / "workflow").rglob("*.smk"))]
+    lines = [line for file in files for line in file.read_text("utf-8").splitlines()]
+    imports = "\n".join(line for line in lines if re.match(r"(from [\w.]+ )?import ", line))
+    trees = {"rules": ast.parse(imports)}
+    at_import = {name: at_module_level(tree) for name, tree in MODULES.items()} | trees
+    reached = loaded_with("rules", internal_imports(at_import))
+    needed = libraries(at_import[name] for name in reached)
+    there = set(conda_packages(ROOT / "envs/snakemake.yaml")) - {"python"}
+    assert there == needed | OF_SNAKEMAKE
+
+
+def at_module_level(tree: ast.Module) -> ast.Module:
+    """The statements that importing a module runs, without the bodies of functions."""
+    return ast.Module([node for node in tree.body if not isinstance(node, ast.FunctionDef)], [])
+
+
+@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)
+def test_conda_environment_is_of_channels_and_specs_that_conda_reads(path):
+    environment = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert set(environment) == {"channels", "dependencies"}
+    assert set(environment["channels"]) <= {"conda-forge", "bioconda"}
+    for spec in environment["dependencies"]:
+        read = MatchSpec(spec, strict=True)
+        assert read.version is not None, f"{spec}: no version"
+
+
+@pytest.mark.parametrize("spec", ["numpy =>2", "numpy = 2 =", "num py =2 x y"])
+def test_specs_that_conda_does_not_read_are_caught(spec):
+    with pytest.raises(InvalidMatchSpecError):
+        MatchSpec(spec, strict=True)
 
 
 def test_conda_environments_differ_in_the_build_of_torch_only():

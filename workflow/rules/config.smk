@@ -17,6 +17,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from snakemake.logging import logger
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
 
 from unetcore.data.catalog import read_catalog
@@ -299,12 +300,23 @@ def check_gpus():
         )
 
 
+def check_container():
+    """Refuse containers without an image, or with one that is not there."""
+    if DeploymentMethod.APPTAINER not in workflow.deployment_settings.deployment_method:
+        return
+    if (image := config["container"]) is None:
+        refuse("container: null, and --sdm apptainer runs every job in an image: name one")
+    if "://" not in image and not Path(image).exists():
+        refuse(f"container: {image}: no such file or folder")
+
+
 def data_mirror():
     """Folder or URL that replaces the network, or None."""
     return os.environ.get("UNET_DATA_MIRROR") or config["data"]["mirror"]
 
 
 check_config()
+check_container()
 put_numbers_in_order()
 DATASETS = read_datasets()
 GENERATED = [name for name, dataset in DATASETS.items() if dataset.generator]
