@@ -45,6 +45,11 @@ wildcard_constraints:
     bundle="|".join([*config["tables"], *config["studies"]]),
 
 
+def results_folder():
+    """Folder of all results; where this workflow is a module of another, below that one's prefix."""
+    return Path(rules.place_records.output.listed).parent
+
+
 def code_of(script, *modules):
     """Digest of a script's code and of all it imports from the package.
 
