@@ -21,7 +21,7 @@ TARGETS = "results/targets/demo/weights.tif"
 MODEL = f"results/runs/{RUN}/model.safetensors"
 PLUGIN = Path(sys.prefix) / "kubernetes"
 SUBMIT = (
-    "./submit --memory={resources.mem_mb} --gpus={resources.gpu} --cores={threads} --name={rule}"
+    "./submit --memory={resources.mem_mb} --gpus={resources.gpu} --cores={threads} --name={name}"
 )
 DEFAULTS = ("--default-resources", "gpu=0", "--seconds-between-status-checks", "1")
 
