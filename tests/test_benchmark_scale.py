@@ -5,7 +5,17 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import scale
-from benchmarks.scale import SIZES, Volumes, cpu_rate, dry_run, gpu_rate, n_jobs, overlay, owner
+from benchmarks.scale import (
+    SIZES,
+    Cost,
+    Volumes,
+    cpu_rate,
+    dry_run,
+    gpu_rate,
+    n_jobs,
+    overlay,
+    owner,
+)
 from unetcore.errors import InputError
 
 SMALL = Volumes(volumes=2, slices=3, side=2000, parts=4, chunk=512, bytes_in=2, gpus=2)
@@ -16,16 +26,19 @@ def test_jobs_files_and_pixels_of_volumes():
     assert SMALL.megapixels == 2 * 3 * 4
     assert SMALL.chunks == 2 * 3 * 4 * 4  # 2000 px are three chunks of 512 and a part of one
     assert SMALL.small_files == 4 * 13
+    assert SMALL.sides == [2000, 1000, 500]
+    assert SMALL.files_out == 6 * (16 + 4 + 1)
+    assert SMALL.megapixels_out == 6 * (4 + 1 + 0.25)
 
 
 def test_bytes_and_time_of_volumes_in_the_table():
-    table = scale.table_of_volumes(replace(SMALL, volumes=2000), start=2, end=0.001)
+    table = scale.table_of_volumes(replace(SMALL, volumes=2000), Cost(0, 5, 0), start=2, end=0.001)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
     cells = {name: value for name, value, _ in rows}
     assert cells["images"] == "48 GB"  # 24 gigapixels
-    assert cells["maps"] == "96 GB"
-    assert cells["CPU, handing out"] == "12 s"  # of 12,001 jobs
-    assert cells["CPU, starting"] == "6.7 h"
+    assert cells["CPU, keeping books"] == "12 s"  # of 12,001 jobs
+    assert cells["CPU, planning"] == "5 s"
+    assert cells["CPU, starting jobs"] == "6.7 h"
 
 
 def test_hours_of_devices_are_seconds_of_megapixels():
@@ -40,6 +53,10 @@ def test_graph_has_the_jobs_that_are_counted():
     assert cost.jobs == n_jobs(*SIZES[10]) == 12
     assert cost.seconds > 0
     assert 2**25 < cost.memory < 2**31
+
+
+def test_graph_of_volumes_has_the_jobs_that_are_counted():
+    assert scale.dry_run_of_volumes(SMALL).jobs == 13
 
 
 def test_another_graph_is_refused(monkeypatch):

@@ -15,6 +15,7 @@ from test_workflow import OFFLINE, ROOT, copy_workflow, snakemake
 
 TABLE = "results/tables/demo.csv"
 RUN = "demo/fold-official/seed-0"
+MODEL = f"results/runs/{RUN}/model.safetensors"
 SMALL = {
     "experiments": {
         "demo": {
@@ -129,7 +130,7 @@ def test_snakedeploy_writes_a_module_and_a_configuration_with_every_number(deplo
 
 def test_dry_run_of_what_snakedeploy_wrote_plans_the_demo(deployed, hosted):
     stdout = run(deployed, "-n", **hosted)
-    assert f"results/runs/{RUN}/model.safetensors" in stdout
+    assert MODEL in stdout
     assert TABLE in stdout
 
 
@@ -138,7 +139,7 @@ def test_a_deployed_configuration_may_say_only_what_differs(deployed, hosted, tm
     (tmp_path / "config").mkdir()
     (tmp_path / "config/config.yaml").write_text("tables: {demo: [demo]}\n")
     stdout = run(tmp_path, "-n", TABLE, **hosted)
-    assert f"results/runs/{RUN}/model.safetensors" in stdout
+    assert MODEL in stdout
     assert "phantom-cells" not in stdout
 
 
@@ -217,7 +218,7 @@ def test_planning_needs_snakemake_and_numpy_alone(deployed, hosted, tmp_path):
         text=True,
     )
     assert result.returncode == 0, result.stdout[-3000:]
-    assert f"results/runs/{RUN}/model.safetensors" in result.stdout
+    assert MODEL in result.stdout
 
 
 def start_by_the_shim_from_elsewhere(folder, hosted, deployed):
@@ -232,7 +233,11 @@ def start_by_the_shim_from_elsewhere(folder, hosted, deployed):
 def start_as_a_module(folder, hosted, deployed):
     copy_workflow(folder)
     outer = write_module(folder / "outer", "'../workflow/Snakefile'", "part", "unet_*")
-    run(outer, f"part/{TABLE}", "--cores", "2")
+    volume = {"image": "results/data/phantom-em/images.tif", "model": MODEL}
+    (outer / "volume.yaml").write_text(yaml.safe_dump({"volumes": {"images": {"stack": volume}}}))
+    arguments = ("--configfile", "small.yaml", "volume.yaml", "--set-scatter", "volume=2")
+    run(outer, f"part/{TABLE}", "unet_volumes", "--cores", "2", *arguments)
+    assert (outer / "part/results/volumes/stack/probability.zarr").is_dir()
     assert [path.name for path in outer.glob("results/*")] == []
     return outer / "part"
 
@@ -258,5 +263,5 @@ def test_every_way_makes_the_same_table(start, plain, hosted, deployed, tmp_path
     workflow.mkdir()
     folder = start(workflow, hosted, deployed)
     assert table_of(folder / TABLE) == plain
-    assert (folder / f"results/runs/{RUN}/model.safetensors").is_file()
+    assert (folder / MODEL).is_file()
     assert (folder / f"results/state/{RUN}").exists() == (start is start_what_was_deployed)

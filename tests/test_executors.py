@@ -11,14 +11,12 @@ from threading import Thread
 
 import pytest
 import yaml
-from test_deployment import RUN, SMALL, TABLE, repository, run, table_of
+from test_deployment import MODEL, SMALL, TABLE, repository, run, table_of
 from test_workflow import ROOT, copy_workflow, snakemake
 
 __all__ = ["repository"]  # a fixture
 
 COSTS = "results/tiles_or_batches/em.csv"  # of one job, which wants a GPU and needs no other job
-TARGETS = "results/targets/demo/weights.tif"
-MODEL = f"results/runs/{RUN}/model.safetensors"
 PLUGIN = Path(sys.prefix) / "kubernetes"
 SUBMIT = (
     "./submit --memory={resources.mem_mb} --gpus={resources.gpu} --cores={threads} --name={name}"
