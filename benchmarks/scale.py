@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from benchmarks.page import put_between
+from unetcore.data.ome_zarr import n_levels
 from unetcore.duration import duration
 from unetcore.errors import InputError
 from unetcore.provenance import hardware
@@ -70,7 +71,7 @@ class Volumes:
     volumes: int = 1000
     slices: int = 100
     side: int = 4096
-    parts: int = 10
+    parts: int = 8
     chunk: int = 1024
     bytes_in: int = 1
     bytes_out: int = 4
@@ -79,7 +80,7 @@ class Volumes:
 
     @property
     def jobs(self) -> int:
-        """Per volume one that plans, those that compute, and one that gathers; and the target."""
+        """Per volume start_volume, so many of predict_volume, and finish_volume; and the target."""
         return self.volumes * (self.parts + 2) + 1
 
     @property
@@ -88,8 +89,23 @@ class Volumes:
 
     @property
     def chunks(self) -> int:
-        """Files of all images in one array each, as of all maps: one per chunk, without shards."""
+        """Chunks that jobs read and write: one file each, without shards."""
         return self.volumes * self.slices * ceil(self.side / self.chunk) ** 2
+
+    @property
+    def sides(self) -> list[int]:
+        """Sides of the result in px, of all its resolutions."""
+        levels = n_levels((self.slices, self.side, self.side))
+        return [ceil(self.side / 2**level) for level in range(levels)]
+
+    @property
+    def files_out(self) -> int:
+        """Chunks of all resolutions."""
+        return self.volumes * self.slices * sum(ceil(n / self.chunk) ** 2 for n in self.sides)
+
+    @property
+    def megapixels_out(self) -> float:
+        return self.volumes * self.slices * sum(n**2 for n in self.sides) / MEGA
 
     @property
     def small_files(self) -> int:
@@ -117,11 +133,23 @@ def n_jobs(n_experiments: int, n_seeds: int) -> int:
     return 3 + n_experiments * (3 + 3 * n_seeds)
 
 
-def snakemake(folder: Path, size: int, *arguments: str) -> tuple[Cost, str]:
-    """Call Snakemake in a folder of its own; what it took, and what it printed."""
-    (folder / "many.yaml").write_text(yaml.safe_dump(overlay(*SIZES[size])), encoding="utf-8")
-    command = [sys.executable, "-m", "snakemake", TABLE, "--directory", str(folder)]
-    command += ["--configfile", str(folder / "many.yaml"), *arguments]
+def overlay_of_volumes(asked: Volumes, folder: Path) -> dict:
+    """Configuration with so many volumes, all of one image and one model."""
+    one = {"image": str(folder / "image.tif"), "model": str(folder / "model.safetensors")}
+    images = {f"volume-{i}": one for i in range(asked.volumes)}
+    return {"volumes": {"parts": asked.parts, "images": images}}
+
+
+def snakemake(folder: Path, config: dict, *arguments: str) -> tuple[float, int, str]:
+    """Call Snakemake in a folder: CPU seconds, most memory in bytes, and what it printed.
+
+    Raises
+    ------
+    InputError : it failed.
+    """
+    (folder / "many.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    command = [sys.executable, "-m", "snakemake", *arguments, "--directory", str(folder)]
+    command += ["--configfile", str(folder / "many.yaml")]
     with (folder / "printed.txt").open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         _, status, used = os.wait4(process.pid, 0)
@@ -129,23 +157,35 @@ def snakemake(folder: Path, size: int, *arguments: str) -> tuple[Cost, str]:
     printed = (folder / "printed.txt").read_text("utf-8")
     if process.returncode:
         raise InputError(f"{' '.join(command)}: exit code {process.returncode}\n{printed[-2000:]}")
-    cost = Cost(n_jobs(*SIZES[size]), used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
-    return cost, printed
+    return used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, printed
 
 
-def dry_run(size: int) -> Cost:
-    """What planning about so many jobs takes.
+def planning(folder: Path, config: dict, target: str, n_meant: int) -> tuple[Cost, str]:
+    """What a dry run takes, and what it prints.
 
     Raises
     ------
     InputError : Snakemake failed, or planned another number of jobs than were meant.
     """
-    with TemporaryDirectory() as folder:
-        cost, printed = snakemake(Path(folder), size, "-n")
+    seconds, memory, printed = snakemake(folder, config, "-n", target)
     planned = int(re.search(r"^total +(\d+)", printed, re.MULTILINE)[1])
-    if planned != cost.jobs:
-        raise InputError(f"{planned} jobs were planned, {cost.jobs} were meant")
-    return cost
+    if planned != n_meant:
+        raise InputError(f"{planned} jobs were planned, {n_meant} were meant")
+    return Cost(n_meant, seconds, memory), printed
+
+
+def dry_run(size: int) -> Cost:
+    """What planning about so many jobs of the table takes."""
+    with TemporaryDirectory() as folder:
+        return planning(Path(folder), overlay(*SIZES[size]), TABLE, n_jobs(*SIZES[size]))[0]
+
+
+def dry_run_of_volumes(asked: Volumes) -> Cost:
+    """What planning so many volumes takes."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        touch([folder / "image.tif", folder / "model.safetensors"])
+        return planning(folder, overlay_of_volumes(asked, folder), "volumes", asked.jobs)[0]
 
 
 def bookkeeping(size: int) -> float:
@@ -153,15 +193,17 @@ def bookkeeping(size: int) -> float:
 
     The jobs are those of a run with --touch: they are chosen, put on record, and do nothing.
     """
+    config = overlay(*SIZES[size])
     with TemporaryDirectory() as name:
         folder = Path(name)
-        planning, printed = snakemake(folder, size, "-n")
+        planned, printed = planning(folder, config, TABLE, n_jobs(*SIZES[size]))
         for line in re.findall(r"^    output: (.*)", printed, re.MULTILINE):
             touch(folder / file for file in line.split(", "))
         data = [f"data/phantom-em/{file}" for file in ("images.tif", "labels.tif", "frames.csv")]
         touch(folder / "results" / file for file in ("archives/phantom-em.zip", *data))
-        touching, _ = snakemake(folder, size, "--touch", "--forceall", "--cores", "1")
-    return (touching.seconds - planning.seconds) / planning.jobs
+        options = ("--touch", "--forceall", "--cores", "1")
+        seconds, _, _ = snakemake(folder, config, *options, TABLE)
+    return (seconds - planned.seconds) / planned.jobs
 
 
 def touch(paths) -> None:
@@ -235,28 +277,30 @@ def table_of_shares(found: dict[str, float]) -> str:
     return markdown_table(("time of", "share"), [(n, f"{share:.0%}") for n, share in ordered])
 
 
-def table_of_volumes(asked: Volumes, start: float, end: float) -> str:
+def table_of_volumes(asked: Volumes, planned: Cost, start: float, end: float) -> str:
     """What so many volumes take, by arithmetic.
 
     Parameters
     ----------
     asked : volumes and parts.
+    planned : what planning them took.
     start : CPU seconds of Snakemake in each job on another machine.
-    end : CPU seconds of the Snakemake that hands out the jobs, for each that it plans and ends.
+    end : CPU seconds of the Snakemake that hands out the jobs, for each that ends.
     """
-    per_volume = f"1 plan + {asked.parts} parts + 1 gather"
+    per_volume = f"1 start + {asked.parts} parts + 1 finish"
     gigapixels = asked.megapixels / 1000
-    chunks = f"{asked.chunks:,}"
+    maps = asked.megapixels_out / 1000 * asked.bytes_out
     rows = [
         ("jobs", f"{asked.jobs:,}", f"{asked.volumes:,} x ({per_volume}) + 1"),
         ("megapixels", f"{asked.megapixels:,.0f}", f"{asked.slices} slices of {asked.side}² px"),
         ("images", f"{gigapixels * asked.bytes_in:,.0f} GB", f"{asked.bytes_in} B/px"),
-        ("maps", f"{gigapixels * asked.bytes_out:,.0f} GB", f"{asked.bytes_out} B/px"),
-        ("files of chunks, read", chunks, f"one per {asked.chunk}² px of a slice"),
-        ("files of chunks, written", chunks, "the same chunks"),
+        ("maps", f"{maps:,.0f} GB", f"{asked.bytes_out} B/px, in all resolutions"),
+        ("files read", f"{asked.chunks:,}", f"one per {asked.chunk}² px of a slice, if OME-Zarr"),
+        ("files written", f"{asked.files_out:,}", "the same, and those of coarser resolutions"),
         ("files of jobs", f"{asked.small_files:,}", "log, benchmark, output, record"),
-        ("CPU, handing out", duration(asked.jobs * end), f"{1000 * end:.0f} ms a job, one process"),
-        ("CPU, starting", duration(asked.jobs * start), f"{start:.1f} s of Snakemake a job"),
+        ("CPU, planning", duration(planned.seconds), f"measured; {planned.memory / MEGA:.0f} MB"),
+        ("CPU, keeping books", duration(asked.jobs * end), f"{1000 * end:.1f} ms a job, as above"),
+        ("CPU, starting jobs", duration(asked.jobs * start), f"{start:.1f} s of Snakemake a job"),
     ]
     return markdown_table(("what", "how much", "from"), rows)
 
@@ -291,7 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = read_arguments(arguments)
     costs = [dry_run(size) for size in SIZES]
     end, start = bookkeeping(PROFILED), costs[0].seconds
-    per_job = (costs[-1].seconds - costs[0].seconds) / (costs[-1].jobs - costs[0].jobs)
+    planned = dry_run_of_volumes(asked)
     seconds, machine = cpu_rate()
     rates = {f"{machine} (measured)": seconds}
     if found := gpu_rate():
@@ -303,7 +347,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts = {
         "planning": "\n\n".join([facts, table_of_jobs(costs), ended]),
         "shares": table_of_shares(shares(PROFILED)),
-        "volumes": table_of_volumes(asked, start, per_job + end),
+        "volumes": table_of_volumes(asked, planned, start, end),
         "devices": table_of_devices(asked, rates),
     }
     for name, content in parts.items():
