@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 BENCH := $(VENV)-bench
+PLUGIN := $(VENV)/kubernetes
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -17,7 +18,7 @@ demo: $(INSTALLED)  ## Run the pipeline on generated images, to tables, figures 
 	$(BIN)/snakemake --report results/report.html
 	@cat results/tables/demo.md
 
-test: lint  ## Check style, then run every test that this machine can run
+test: lint $(PLUGIN)  ## Check style, then run every test that this machine can run
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 bench: $(BENCH)/installed  ## Measure against peers, into results/bench/*.csv and docs/benchmarks.md
@@ -45,12 +46,18 @@ lint: $(INSTALLED)  ## Check format, style, spelling and workflow; change nothin
 lock:  ## Renew requirements.lock (use the oldest Python, see the head of that file)
 	rm -rf $(VENV)-lock
 	$(PYTHON) -m venv $(VENV)-lock
-	$(VENV)-lock/bin/python -m pip install --editable '.[dev,bench]'
+	$(VENV)-lock/bin/python -m pip install --editable '.[dev,kubernetes,bench]'
 	pins=$$($(VENV)-lock/bin/python -m pip freeze --exclude-editable \
 	    | grep -Eiv '^(torch|triton|nvidia|cuda|setuptools)([-_a-z0-9]*)==' | LC_ALL=C sort -f) && \
 	    head=$$(grep '^#' requirements.lock) && \
 	    printf '%s\n\n%s\n' "$$head" "$$pins" > requirements.lock
 	rm -rf $(VENV)-lock
+
+$(PLUGIN): $(INSTALLED)
+	rm -rf $@
+	$(BIN)/python -m pip install --constraint requirements.lock --target $@ \
+	    snakemake-executor-plugin-kubernetes
+	touch $@
 
 clean:  ## Remove the environment and caches; results stay
 	rm -rf $(VENV) $(VENV)-lock $(BENCH) *.egg-info build .pytest_cache .ruff_cache .hypothesis

@@ -5,7 +5,10 @@ from snakemake.utils import min_version
 min_version("9.9")
 
 
-configfile: "config.yaml"
+include: "workflow/rules/source.smk"
+
+
+configfile: default_config()
 
 
 report: "workflow/report/workflow.rst"

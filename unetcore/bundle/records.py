@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 
 from unetcore.bundle.archive import PREDICTION, RECORDS, SEAM, Archive, writing
 from unetcore.data.files import write_atomically
-from unetcore.data.io import pixel_digest, read_images, read_labels
 from unetcore.differences import differences
 from unetcore.errors import InputError
 
@@ -69,6 +68,9 @@ def with_data(
     ------
     InputError : a stack that cannot be read.
     """
+    # Snakemake reads this module with the rules, and may stand where nothing reads images.
+    from unetcore.data.io import pixel_digest, read_images, read_labels
+
     digests = {
         images_of.parent.name: {
             "images": pixel_digest(read_images(images_of)),

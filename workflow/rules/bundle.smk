@@ -29,14 +29,8 @@ rule bundle:
     params:
         name="{bundle}",
         experiments=bundled_experiments,
-        codes={
-            "training": TRAINING_CODE,
-            "prediction": code_of("predict"),
-            "seams": code_of("seams"),
-        },
-        code=source_digest(
-            HERE / "../scripts/bundle.py", "unetcore.bundle.run", "unetcore.bundle.start"
-        ),
+        codes=bundled_codes,
+        code=code_of("bundle", "unetcore.bundle.run", "unetcore.bundle.start"),
     script:
         "../scripts/bundle.py"
 

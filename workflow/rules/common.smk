@@ -1,6 +1,7 @@
 """Functions that rules take their inputs and params from."""
 
 import re
+from functools import cache
 
 from unetcore.data.frames import read_frames, split_frames
 from unetcore.errors import InputError
@@ -21,7 +22,7 @@ TORCH_ENVIRONMENT = f"../../envs/train-{config['hardware']}.yaml"
 GPUS = 1 if config["hardware"] == "gpu" else 0
 # What decides which network comes out. How a training is watched does not: a metric that changes must
 # not repeat a training of ten hours.
-TRAINING_CODE = source_digest(
+TRAINING_CODE = (
     "unetcore.train",
     "unetcore.data.dataset",
     "unetcore.data.frames",
@@ -45,12 +46,29 @@ wildcard_constraints:
     bundle="|".join([*config["tables"], *config["studies"]]),
 
 
-def code_of(script, *modules):
-    """Digest of a script's code and of all it imports from the package.
+def results_folder():
+    """Folder of all results; where this workflow is a module of another, below that one's prefix."""
+    return Path(rules.place_records.output.listed).parent
 
-    `modules` are some that a digest leaves out, and that this script's result depends on.
+
+def code_of(script, *modules):
+    """Param function: digest of a script's code and of all it imports from the package.
+
+    `modules` are some that a digest leaves out, and that this script's result depends on. A job on
+    another machine reads all rules anew, and needs the digest of its own alone.
     """
-    return source_digest(HERE / f"../scripts/{script}.py", *modules)
+    return lambda wildcards: digest_of(HERE / f"../scripts/{script}.py", *modules)
+
+
+def training_code(wildcards):
+    """Param function: digest of the code that decides which network comes out."""
+    return digest_of(*TRAINING_CODE)
+
+
+@cache
+def digest_of(*sources):
+    """Digest of code, see `unetcore.provenance.source_digest`; it is the same for all jobs."""
+    return source_digest(*sources)
 
 
 def setting(key):

@@ -11,7 +11,6 @@ import sys
 from contextlib import suppress
 from copy import deepcopy
 from difflib import get_close_matches
-from pathlib import Path
 
 import yaml
 from jsonschema import Draft202012Validator
@@ -26,7 +25,7 @@ from unetcore.geometry import check_output_tile
 from unetcore.recipes import FAST
 from unetcore.settings import NetworkConfig, check_expansive_width
 
-HERE = Path(workflow.current_basedir)
+HERE = SOURCE / "workflow/rules"
 OF_WINDOWS = ["seconds_per_frame_one_by_one", "window_difference"]
 
 
@@ -315,6 +314,7 @@ def data_mirror():
     return os.environ.get("UNET_DATA_MIRROR") or config["data"]["mirror"]
 
 
+config = whole_config(config)
 check_config()
 check_container()
 put_numbers_in_order()

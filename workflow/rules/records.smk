@@ -57,7 +57,7 @@ rule place_records:
         archive=lambda wildcards, resources: str(PUBLISHED_RECORDS),  # where, is not on record
         digest=digest_of_records,
         # Not an output: Snakemake deletes outputs before a rule runs.
-        manifest=RECORDS_MANIFEST,
+        manifest=records_manifest,
         settings=settings_of(recorded_experiment_names),
         code=code_of("place_records"),
     script:

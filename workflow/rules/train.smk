@@ -32,7 +32,7 @@ rule train:
         network=setting("network"),
         augmentation=setting("augmentation"),
         training=decisive_settings,
-        code=TRAINING_CODE,
+        code=training_code,
         # How it is watched and where it runs is nothing to train a network again for.
         watch=unrecorded(watch_settings),
         metrics=unrecorded(validation_metrics),

@@ -38,3 +38,10 @@ def bundled_experiment(name, settings):
         "watch": {key: training[key] for key in OF_THE_WATCH},
         "methods": {network + ("" if a == "none" else f"+{a}"): a for a in settings["averaging"]},
     }
+
+
+def bundled_codes(wildcards):
+    """Param function: digests of the code of the rules that a bundle stands for."""
+    scripts = {"prediction": code_of("predict"), "seams": code_of("seams")}
+    codes = {"training": training_code} | scripts
+    return {name: code(wildcards) for name, code in codes.items()}

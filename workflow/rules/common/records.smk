@@ -9,7 +9,6 @@ from unetcore.bundle.records import METRICS as OF_SCORES, read_experiments, sett
 RECORDS_FILE = "docs/results/records.zip"
 # With --directory, too, those beside the Snakefile.
 PUBLISHED_RECORDS = HERE.parents[1] / RECORDS_FILE
-RECORDS_MANIFEST = "results/records.json"
 BESIDE_TRAINING = ("dataset", "split", "network", "weight_map", "augmentation")
 AFTER_TRAINING = ("prediction", "postprocessing", "evaluation")
 
@@ -72,10 +71,17 @@ def digest_of_records(wildcards):
     return hashlib.sha256(PUBLISHED_RECORDS.read_bytes()).hexdigest()
 
 
+def records_manifest(wildcards=None):
+    """File, or param function for it, that says what was placed; no output of a rule."""
+    return str(results_folder() / "records.json")
+
+
 @cache
 def made_otherwise():
     """Differences in words, of experiments whose records in place were made by other settings."""
-    return settings_since(RECORDS_MANIFEST, {name: recorded_settings(name) for name in EXPERIMENTS})
+    return settings_since(
+        records_manifest(), {name: recorded_settings(name) for name in EXPERIMENTS}
+    )
 
 
 def check_placed_records(name):

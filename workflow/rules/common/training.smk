@@ -6,7 +6,8 @@ from unetcore.tiling import MEMORY, NetworkTraits, TilePlan
 
 def state_folder(wildcards):
     """Param function: where a training keeps the states that it goes on from."""
-    return f"results/state/{wildcards.experiment}/fold-{wildcards.fold}/seed-{wildcards.seed}"
+    run = f"{wildcards.experiment}/fold-{wildcards.fold}/seed-{wildcards.seed}"
+    return f"{results_folder()}/state/{run}"
 
 
 def validation_metrics(wildcards):
@@ -25,7 +26,8 @@ def tensorboard_folder(wildcards):
     """Param function: where a training shows itself to TensorBoard, nothing if it need not."""
     if not config["tensorboard"]:
         return ""
-    return f"results/tensorboard/{wildcards.experiment}/fold-{wildcards.fold}-seed-{wildcards.seed}"
+    run = f"{wildcards.experiment}/fold-{wildcards.fold}-seed-{wildcards.seed}"
+    return f"{results_folder()}/tensorboard/{run}"
 
 
 def forget_finished_trainings():
@@ -36,7 +38,8 @@ def forget_finished_trainings():
     with --touch, Snakemake takes them for done.
     """
     for job in workflow.dag.jobs:
-        if job.rule.name == "train" and all(Path(output).exists() for output in job.output):
+        is_training = job.rule is rules.train.rule
+        if is_training and all(Path(output).exists() for output in job.output):
             folder = Path(state_folder(job.wildcards))
             if (folder / "finished.pt").exists():
                 shutil.rmtree(folder, ignore_errors=True)

@@ -16,7 +16,7 @@ def volume_setting(key):
 
 def volume_image(wildcards):
     """Param function: OME-Zarr image with the result of a volume."""
-    return f"results/volumes/{wildcards.volume}/probability.zarr"
+    return f"{results_folder()}/volumes/{wildcards.volume}/probability.zarr"
 
 
 def volume_memory(wildcards):
