@@ -289,7 +289,9 @@ def check_gpus():
     Where a scheduler takes the jobs to other machines, each looks for itself.
     """
     jobs = workflow.dag.needrun_jobs()
-    needed = any(job.is_checkpoint or job.resources.get("gpu") for job in jobs)
+    needed = any(
+        job.is_checkpoint or job.resources.get("gpu") or job.resources.get("gres") for job in jobs
+    )
     if config["hardware"] != "gpu" or not needed or not workflow.local_exec:
         return
     if (found := n_gpus()) < config["processes"]:

@@ -23,8 +23,9 @@ rule train:
         TORCH_ENVIRONMENT
     threads: config["processes"]
     resources:
-        mem_mb=lambda wildcards: 4000 * config["processes"],
-        gpu=GPUS * config["processes"],
+        **gpus(config["processes"]),
+        mem_mb=growing(4000 * config["processes"]),
+        runtime=growing(240),  # minutes; what is not done by then goes on in the next job
     params:
         split=setting("split"),
         fold="{fold}",
