@@ -7,7 +7,12 @@ import sys
 import pytest
 
 # Files that take minutes, with the longest first: of several workers, none begins them last.
-LONGEST = ("test_workflow_paper.py", "test_workflow_killed.py", "test_workflow.py")
+LONGEST = (
+    "test_slurm.py",
+    "test_workflow_paper.py",
+    "test_workflow_killed.py",
+    "test_workflow.py",
+)
 
 
 def pytest_collection_modifyitems(items):
