@@ -18,7 +18,7 @@ rule train:
         "logs/train/{experiment}/fold-{fold}/seed-{seed}.log",
     benchmark:
         "logs/benchmarks/train/{experiment}/fold-{fold}/seed-{seed}.tsv"
-    retries: 3  # a time limit or a lost machine; the training goes on from its last state
+    retries: TRAINING_RETRIES
     conda:
         TORCH_ENVIRONMENT
     threads: config["processes"]
