@@ -207,6 +207,21 @@ def test_a_full_disk_is_no_bug(rule, filename, named):
     assert line.endswith(f" {named}: no space left on the disk")
 
 
+def test_a_read_only_disk_is_one_line_even_where_the_log_lies_on_it(rule, monkeypatch, caplog):
+    def refuse(path, mode):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    def main() -> None:
+        pytest.fail("began without its log")
+
+    smk = rule()
+    monkeypatch.setattr(logging, "FileHandler", refuse)
+    with pytest.raises(SystemExit) as stopped:
+        run(main, smk)
+    assert stopped.value.code == 2
+    assert caplog.messages == [f"{smk.log[0]}: the disk is read-only"]
+
+
 def test_another_failure_of_the_system_is_a_bug(rule):
     def main() -> None:
         Path("/absent/file").read_text()

@@ -1,5 +1,6 @@
 """Call a script's ``main`` from Snakemake's ``script:`` directive or from a shell."""
 
+import errno
 import inspect
 import logging
 import sys
@@ -13,6 +14,10 @@ from unetcore.data.files import FULL_DISK
 from unetcore.errors import BAD_INPUT, InputError, Interrupted
 
 logger = logging.getLogger(__name__)
+
+OF_THE_DISK = dict.fromkeys(FULL_DISK, "no space left on the disk") | {
+    errno.EROFS: "the disk is read-only"
+}
 
 
 def run(main: Callable, smk=None, argv: list[str] | None = None, *, keep_log: bool = False):
@@ -32,8 +37,8 @@ def run(main: Callable, smk=None, argv: list[str] | None = None, *, keep_log: bo
     argv : command line arguments; None takes those of the process.
     keep_log : whether the rule's log goes on after what an earlier attempt has left in it.
     """
-    configure_logging(Path(smk.log[0]) if smk is not None and smk.log else None, keep_log)
     with one_line_errors():
+        configure_logging(Path(smk.log[0]) if smk is not None and smk.log else None, keep_log)
         if smk is None:
             import tyro
 
@@ -45,7 +50,8 @@ def run(main: Callable, smk=None, argv: list[str] | None = None, *, keep_log: bo
 def one_line_errors() -> Iterator[None]:
     """End the process with one line where a user can act on what went wrong.
 
-    An `InputError`, a number that is not finite or a full disk ends with one line and exit code 2.
+    An `InputError`, a number that is not finite, or a disk that is full or read-only ends with one
+    line and exit code 2.
     `Interrupted` ends with one line and 128 + the number of the signal (143 for SIGTERM): a
     failure, so that Snakemake removes what is half done and `--retries`, or the next call,
     continues. Any other exception is a bug and shows its traceback.
@@ -59,9 +65,9 @@ def one_line_errors() -> Iterator[None]:
         logger.error("%s", error)
         sys.exit(BAD_INPUT)
     except OSError as error:
-        if error.errno not in FULL_DISK:
+        if error.errno not in OF_THE_DISK:
             _stop_at_bug()
-        logger.error("%s: no space left on the disk", error.filename or "output")
+        logger.error("%s: %s", error.filename or "output", OF_THE_DISK[error.errno])
         sys.exit(BAD_INPUT)
     except Interrupted as stop:
         logger.warning("%s", stop)

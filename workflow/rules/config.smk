@@ -301,11 +301,18 @@ def check_gpus():
         )
 
 
+def check_folder():
+    """Refuse a folder in which nothing can be made: Snakemake would end with a traceback."""
+    if not os.access(".", os.W_OK):
+        refuse(f"{Path.cwd()}: results go here, and it cannot be written to")
+
+
 def data_mirror():
     """Folder or URL that replaces the network, or None."""
     return os.environ.get("UNET_DATA_MIRROR") or config["data"]["mirror"]
 
 
+check_folder()
 check_config()
 put_numbers_in_order()
 DATASETS = read_datasets()
