@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,7 +47,8 @@ DEMO = ("demo", "--configfile", "small.yaml")
 PREDICTIONS = [
     f"results/predictions/demo/fold-official/seed-{i}/u-net/probability.tif" for i in (0, 1)
 ]
-LONGEST = 600  # seconds to wait for anything, on a busy machine
+BESIDE = ("results/tables/demo.csv", *DEMO[1:], "--cores", "1")
+LONGEST = 1200  # seconds to wait for anything, on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +171,29 @@ def start(folder, *arguments):
         )
 
 
+@contextmanager
+def ended(process):
+    """Leave no process behind where a test fails; jobs end with the SLURM of the tests."""
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def disturb(process, trainings):
+    """Stop each training once, while snakemake runs, until it ends."""
+    deadline = time.monotonic() + LONGEST
+    while process.poll() is None:
+        assert time.monotonic() < deadline, "the demo takes too long"
+        for training in trainings.values():
+            if training.saved is None and training.n_steps_saved() >= 20:
+                training.stop()
+        if trainings[SIGNALLED].saved is not None:
+            trainings[SIGNALLED].go_on_if_signalled()
+        time.sleep(0.1)
+
+
 @pytest.fixture(scope="module")
 def run(cluster, tmp_path_factory):
     """The demo, with every training stopped once in its own way."""
@@ -183,20 +207,11 @@ def run(cluster, tmp_path_factory):
     )
     local = facility(tmp_path_factory.mktemp("local"))
     trainings = {name: Training(name, folder) for name in (CANCELLED, TIMED_OUT, SIGNALLED)}
-    process = start(folder, *DEMO, *PROFILE)
-    beside = start(local, "results/tables/demo.csv", *DEMO[1:], "--cores", "1")
-    deadline = time.monotonic() + LONGEST
-    while process.poll() is None:
-        assert time.monotonic() < deadline, (folder / "snakemake.log").read_text()[-5000:]
-        for training in trainings.values():
-            if training.saved is None and training.n_steps_saved() >= 20:
-                training.stop()
-        if trainings[SIGNALLED].saved is not None:
-            trainings[SIGNALLED].go_on_if_signalled()
-        time.sleep(0.1)
-    log = (folder / "snakemake.log").read_text()
-    assert process.returncode == 0, log[-5000:]
-    assert beside.wait(LONGEST) == 0, (local / "snakemake.log").read_text()[-5000:]
+    with ended(start(folder, *DEMO, *PROFILE)) as process, ended(start(local, *BESIDE)) as beside:
+        disturb(process, trainings)
+        log = (folder / "snakemake.log").read_text()
+        assert process.returncode == 0, log[-5000:]
+        assert beside.wait(LONGEST) == 0, (local / "snakemake.log").read_text()[-5000:]
     return Run(folder, local, log, shown_jobs(folder), trainings)
 
 
