@@ -29,6 +29,7 @@ include: "workflow/rules/common/publish.smk"
 include: "workflow/rules/common/records.smk"
 include: "workflow/rules/common/bundle.smk"
 include: "workflow/rules/common/volumes.smk"
+include: "workflow/rules/common/slurm.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/weights.smk"
 include: "workflow/rules/train.smk"
@@ -48,6 +49,7 @@ include: "workflow/rules/targets.smk"
 
 onstart:
     check_gpus()
+    check_slurm()
 
 
 onsuccess:

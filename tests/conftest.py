@@ -8,6 +8,7 @@ import pytest
 
 # Files that take minutes, with the longest first: of several workers, none begins them last.
 LONGEST = (
+    "test_slurm.py",
     "test_workflow_paper.py",
     "test_conda.py",
     "test_workflow_killed.py",

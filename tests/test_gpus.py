@@ -204,16 +204,21 @@ def test_where_nothing_can_be_locked_a_job_goes_on_and_says_so(seen, monkeypatch
     ],
     ids=["train", "predict", "seams"],
 )
-def test_scripts_reserve_before_any_work(monkeypatch, script, work, settings, device, expected):
-    calls = []
+def test_scripts_reserve_and_probe_before_any_work(
+    monkeypatch, script, work, settings, device, expected
+):
+    calls, probed = [], []
 
     def begin(*args, **kwargs):
         raise InterruptedError
 
     monkeypatch.setattr(script, "reserve_gpus", calls.append)
+    monkeypatch.setattr(script, "probe_gpus", lambda *asked: probed.append((*calls, *asked)))
     monkeypatch.setattr(script, work, begin)
     needed = inspect.signature(script.main).parameters
     arguments = {n: Path("a/b/c/d") for n, p in needed.items() if p.default is p.empty}
     with pytest.raises(InterruptedError):
         script.main(**arguments | settings | {"device": device})
-    assert calls == ([] if expected is None else [settings.get("processes", expected)])
+    n = settings.get("processes", expected)
+    assert calls == ([] if expected is None else [n])
+    assert probed == ([] if expected is None else [(n, n, device)])  # once GPUs are hidden

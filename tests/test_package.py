@@ -26,6 +26,7 @@ ROOMS = (
     {"differences", "duration", "errors", "tidy"},
     {"devices", "distributed", "free_memory", "geometry", "labels", "locks", "memory", "stopping"},
     {"cuda_graph", "distances", "gpus", "launch"},
+    {"gpu_probe"},
     {"weight_settings"},
     {"weights"},
     {"resampling"},

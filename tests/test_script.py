@@ -208,8 +208,10 @@ def test_a_full_disk_is_no_bug(rule, filename, named):
     assert line.endswith(f" {named}: no space left on the disk")
 
 
-@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
-def test_a_disk_that_cannot_be_written_is_no_bug(rule, code):
+@pytest.mark.parametrize(
+    ("code", "words"), [(errno.EROFS, "the disk is read-only"), (errno.EACCES, "no permission")]
+)
+def test_a_disk_that_cannot_be_written_is_no_bug(rule, code, words):
     def main() -> None:
         raise OSError(code, os.strerror(code), "out.tif")
 
@@ -218,7 +220,7 @@ def test_a_disk_that_cannot_be_written_is_no_bug(rule, code):
         run(main, smk)
     assert stopped.value.code == 2
     (line,) = log_of(smk).splitlines()
-    assert line.endswith(f" out.tif: {os.strerror(code).lower()}")
+    assert line.endswith(f" out.tif: {words}")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
@@ -230,6 +232,21 @@ def test_a_log_on_a_full_disk_stops_nothing(rule, capfd):
     err = capfd.readouterr().err
     assert err.endswith(" goes on\n")
     assert "Logging error" not in err
+
+
+def test_a_read_only_disk_is_one_line_even_where_the_log_lies_on_it(rule, monkeypatch, caplog):
+    def refuse(path, mode):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    def main() -> None:
+        pytest.fail("began without its log")
+
+    smk = rule()
+    monkeypatch.setattr("unetcore.script._LogFile", refuse)
+    with pytest.raises(SystemExit) as stopped:
+        run(main, smk)
+    assert stopped.value.code == 2
+    assert caplog.messages == [f"{smk.log[0]}: the disk is read-only"]
 
 
 def test_another_failure_of_the_system_is_a_bug(rule):

@@ -1,5 +1,6 @@
 """Call a script's ``main`` from Snakemake's ``script:`` directive or from a shell."""
 
+import errno
 import inspect
 import logging
 import sys
@@ -9,10 +10,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
 from pathlib import Path
 
-from unetcore.data.files import FULL_DISK, UNWRITABLE
+from unetcore.data.files import FULL_DISK
 from unetcore.errors import BAD_INPUT, InputError, Interrupted
 
 logger = logging.getLogger(__name__)
+
+OF_THE_DISK = dict.fromkeys(FULL_DISK, "no space left on the disk") | {
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "no permission",
+}
 
 
 def run(main: Callable, smk=None, argv: list[str] | None = None, *, keep_log: bool = False):
@@ -45,7 +51,7 @@ def run(main: Callable, smk=None, argv: list[str] | None = None, *, keep_log: bo
 def one_line_errors() -> Iterator[None]:
     """End the process with one line where a user can act on what went wrong.
 
-    An `InputError`, a number that is not finite or a disk that is full or read-only ends with one
+    An `InputError`, a number that is not finite, or a disk that is full or read-only ends with one
     line and exit code 2.
     `Interrupted` ends with one line and 128 + the number of the signal (143 for SIGTERM): a
     failure, so that Snakemake removes what is half done and `--retries`, or the next call,
@@ -60,11 +66,9 @@ def one_line_errors() -> Iterator[None]:
         logger.error("%s", error)
         sys.exit(BAD_INPUT)
     except OSError as error:
-        if error.errno not in UNWRITABLE:
+        if error.errno not in OF_THE_DISK:
             _stop_at_bug()
-        full = error.errno in FULL_DISK
-        reason = "no space left on the disk" if full else error.strerror.lower()
-        logger.error("%s: %s", error.filename or "output", reason)
+        logger.error("%s: %s", error.filename or "output", OF_THE_DISK[error.errno])
         sys.exit(BAD_INPUT)
     except Interrupted as stop:
         logger.warning("%s", stop)

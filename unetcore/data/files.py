@@ -15,7 +15,6 @@ logger = logging.getLogger(__name__)
 
 MEGABYTE = 1e6
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the largest file
-UNWRITABLE = (*FULL_DISK, errno.EACCES, errno.EROFS)  # and what nobody lets us write
 NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP)  # what some network file systems answer
 
 

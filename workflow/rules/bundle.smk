@@ -25,7 +25,8 @@ rule bundle:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         name="{bundle}",
         experiments=bundled_experiments,
@@ -50,7 +51,8 @@ rule unbundle:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         code=code_of("unbundle"),
     script:

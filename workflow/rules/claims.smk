@@ -43,7 +43,8 @@ rule claim_table:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
         comparisons=config["claims"]["comparisons"],
         confidence=config["claims"]["confidence"],

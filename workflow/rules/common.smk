@@ -19,7 +19,9 @@ FIGURES = [
     "weight_map.png",
 ]
 TORCH_ENVIRONMENT = f"../../envs/train-{config['hardware']}.yaml"
-GPUS = 1 if config["hardware"] == "gpu" else 0
+# A time limit or a lost machine; a training goes on from its last state. Only the snakemake of the
+# user counts: those that it starts inside of a job would try again within the same job.
+TRAINING_RETRIES = 3 if workflow.exec_mode.name == "DEFAULT" else 0
 # What decides which network comes out. How a training is watched does not: a metric that changes must
 # not repeat a training of ten hours.
 TRAINING_CODE = (
@@ -71,6 +73,25 @@ def digest_of(*sources):
     return source_digest(*sources)
 
 
+def growing(first):
+    """Resource function: so much at the first attempt, and as much again with each further one.
+
+    `first` is a number, or a function of the wildcards.
+    """
+
+    def resource(wildcards, attempt):
+        return attempt * (first(wildcards) if callable(first) else first)
+
+    return resource
+
+
+def gpus(n):
+    """Resources by which a job asks a scheduler for GPUs; none where networks compute on a CPU."""
+    if config["hardware"] != "gpu":
+        return {}
+    return {"gpu": n} if config["gpu_request"] == "gpu" else {"gres": f"gpu:{n}"}
+
+
 def setting(key):
     """Param function: one setting, or one section of settings, of the rule's experiment."""
     return lambda wildcards: EXPERIMENTS[wildcards.experiment][key]
@@ -120,6 +141,15 @@ def network_of(name):
 def dataset_of(wildcards):
     """Catalogue entry of the rule's experiment."""
     return DATASETS[EXPERIMENTS[wildcards.experiment]["dataset"]]
+
+
+def targets_of_dataset(wildcards):
+    """Group function: maps of one dataset are one job of a scheduler.
+
+    Never of several: they hang on different checkpoints, and when one of these is done, Snakemake
+    forms the groups anew and starts those again that are running.
+    """
+    return f"targets-{dataset_of(wildcards).name}"
 
 
 def data_file(experiment, name):

@@ -289,7 +289,9 @@ def check_gpus():
     Where a scheduler takes the jobs to other machines, each looks for itself.
     """
     jobs = workflow.dag.needrun_jobs()
-    needed = any(job.is_checkpoint or job.resources.get("gpu") for job in jobs)
+    needed = any(
+        job.is_checkpoint or job.resources.get("gpu") or job.resources.get("gres") for job in jobs
+    )
     if config["hardware"] != "gpu" or not needed or not workflow.local_exec:
         return
     if (found := n_gpus()) < config["processes"]:
@@ -309,12 +311,19 @@ def check_container():
         refuse(f"container: {image}: no such file or folder")
 
 
+def check_folder():
+    """Refuse a folder in which nothing can be made: Snakemake would end with a traceback."""
+    if not os.access(".", os.W_OK):
+        refuse(f"{Path.cwd()}: results go here, and it cannot be written to")
+
+
 def data_mirror():
     """Folder or URL that replaces the network, or None."""
     return os.environ.get("UNET_DATA_MIRROR") or config["data"]["mirror"]
 
 
 config = whole_config(config)
+check_folder()
 check_config()
 check_container()
 put_numbers_in_order()

@@ -16,11 +16,13 @@ rule download:
         "logs/benchmarks/download/{dataset}.tsv"
     wildcard_constraints:
         dataset="|".join(DOWNLOADED),
+    localrule: True  # nodes that compute often have no way to the internet
     conda:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(500),
+        runtime=growing(60),
     params:
         filename=lambda wildcards: DATASETS[wildcards.dataset].archive,
         url=lambda wildcards: DATASETS[wildcards.dataset].url,
@@ -49,7 +51,8 @@ rule phantom:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         generator=lambda wildcards: DATASETS[wildcards.dataset].generator,
         seed=lambda wildcards: DATASETS[wildcards.dataset].seed,
@@ -76,7 +79,8 @@ checkpoint canonical:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
+        runtime=growing(20),
     params:
         layout=lambda wildcards: DATASETS[wildcards.dataset].layout,
         members=lambda wildcards: DATASETS[wildcards.dataset].members,

@@ -20,7 +20,8 @@ rule evaluate:
         "../../envs/analysis.yaml"
     threads: 2
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         experiment="{experiment}",
         dataset=lambda wildcards: dataset_of(wildcards).name,

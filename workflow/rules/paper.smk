@@ -33,7 +33,8 @@ rule table:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
         name="{table}",
         code=code_of("table"),
@@ -61,7 +62,8 @@ rule figure_loss_curves:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
         title=setting("title"),
         loss=lambda wildcards: loss_of(wildcards.experiment),
@@ -93,7 +95,8 @@ rule figure_weight_map:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         title=setting("title"),
         code=code_of("figure_weight_map"),
@@ -121,7 +124,8 @@ rule figure_tile_plan:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         depth=lambda wildcards: EXPERIMENTS[wildcards.experiment]["network"]["depth"],
         title=setting("title"),
@@ -152,7 +156,8 @@ rule figure_seams:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         tile=lambda wildcards: EXPERIMENTS[wildcards.experiment]["training"]["output_tile"],
         depth=lambda wildcards: EXPERIMENTS[wildcards.experiment]["network"]["depth"],
@@ -190,7 +195,8 @@ rule figure_segmentation:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         title=setting("title"),
         code=code_of("figure_segmentation"),
@@ -222,7 +228,8 @@ rule figure_overview:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         code=code_of("figure_overview"),
     script:

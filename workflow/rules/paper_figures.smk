@@ -17,7 +17,8 @@ rule architecture:
         TORCH_ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         network=setting("network"),
         output_tile=lambda wildcards: EXPERIMENTS[wildcards.experiment]["training"]["output_tile"],
@@ -45,7 +46,8 @@ rule figure_1:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
         title=lambda wildcards: EXPERIMENTS[membranes(wildcards)]["title"],
         code=code_of("figure_1"),
@@ -83,7 +85,8 @@ rule figure_2:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         depth=lambda wildcards: EXPERIMENTS[membranes(wildcards)]["network"]["depth"],
         title=lambda wildcards: EXPERIMENTS[membranes(wildcards)]["title"],
@@ -139,7 +142,8 @@ rule figure_4:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         datasets=of_cells(lambda name: EXPERIMENTS[name]["dataset"]),
         code=code_of("figure_4"),

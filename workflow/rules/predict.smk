@@ -18,8 +18,9 @@ rule predict:
         TORCH_ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=prediction_memory,
-        gpu=GPUS,
+        **gpus(1),
+        mem_mb=growing(prediction_memory),
+        runtime=growing(120),
     params:
         split=setting("split"),
         fold="{fold}",
@@ -51,8 +52,9 @@ rule seams:
         TORCH_ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=4000,  # of a frame of 512 px at width 64 in one tile, three times
-        gpu=GPUS,
+        **gpus(1),
+        mem_mb=growing(4000),  # of a frame of 512 px at width 64 in one tile, three times
+        runtime=growing(30),
     params:
         experiment="{experiment}",
         dataset=lambda wildcards: dataset_of(wildcards).name,
@@ -82,7 +84,8 @@ rule best_threshold:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(20),
     params:
         split=setting("split"),
         fold="{fold}",
@@ -106,7 +109,8 @@ rule segment:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(20),
     params:
         postprocessing=setting("postprocessing"),
         field_of_interest=lambda wildcards: dataset_of(wildcards).field_of_interest,

@@ -48,7 +48,8 @@ rule publish:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
         # Not an output: Snakemake deletes outputs before a rule runs, and the rest of the README
         # is written by hand.

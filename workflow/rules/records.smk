@@ -24,7 +24,8 @@ rule pack_records:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(30),
     params:
         settings=settings_of(published_experiment_names),
         code=code_of("pack_records"),
@@ -52,7 +53,8 @@ rule place_records:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(30),
     params:
         archive=lambda wildcards, resources: str(PUBLISHED_RECORDS),  # where, is not on record
         digest=digest_of_records,

@@ -27,7 +27,8 @@ rule study_table:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
         plan=study_plan,
         code=code_of("study_table"),
@@ -56,7 +57,8 @@ rule figure_study:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
         plan=study_plan,
         losses=lambda wildcards: [loss_of(e) for e in study_experiments(wildcards.study)],
@@ -81,6 +83,7 @@ rule publish_study:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(500),
+        runtime=growing(10),
     shell:
         "cp {input} {output} 2> {log}"

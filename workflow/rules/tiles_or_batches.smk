@@ -18,8 +18,9 @@ rule tiles_or_batches:
         TORCH_ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=2000 + config["tiles_or_batches"]["memory_mb"],
-        gpu=GPUS,
+        **gpus(1),
+        mem_mb=growing(2000 + config["tiles_or_batches"]["memory_mb"]),
+        runtime=growing(120),
     params:
         experiment="{experiment}",
         network=setting("network"),
@@ -53,7 +54,8 @@ rule figure_tiles_or_batches:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
         title=tile_figure_title,
         variants=tile_study_variants,

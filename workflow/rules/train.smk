@@ -18,13 +18,14 @@ rule train:
         "logs/train/{experiment}/fold-{fold}/seed-{seed}.log",
     benchmark:
         "logs/benchmarks/train/{experiment}/fold-{fold}/seed-{seed}.tsv"
-    retries: 3  # a time limit or a lost machine; the training goes on from its last state
+    retries: TRAINING_RETRIES
     conda:
         TORCH_ENVIRONMENT
     threads: config["processes"]
     resources:
-        mem_mb=lambda wildcards: 4000 * config["processes"],
-        gpu=GPUS * config["processes"],
+        **gpus(config["processes"]),
+        mem_mb=growing(4000 * config["processes"]),
+        runtime=growing(240),  # minutes; what is not done by then goes on in the next job
     params:
         split=setting("split"),
         fold="{fold}",

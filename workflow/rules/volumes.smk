@@ -26,8 +26,9 @@ rule start_volume:
         TORCH_ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=volume_memory,
-        gpu=GPUS,
+        **gpus(1),
+        mem_mb=growing(volume_memory),
+        runtime=growing(240),
     params:
         probability=volume_image,
         chunk=config["volumes"]["chunk"],
@@ -57,8 +58,9 @@ rule predict_volume:
         TORCH_ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=volume_memory,
-        gpu=GPUS,
+        **gpus(1),
+        mem_mb=growing(volume_memory),
+        runtime=growing(240),
     params:
         probability=volume_image,
         share="{scatteritem}",
@@ -82,7 +84,8 @@ rule finish_volume:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
+        runtime=growing(120),
     params:
         probability=volume_image,
         code=code_of("finish_volume"),
@@ -105,7 +108,8 @@ rule evaluate_volume:
         "../../envs/analysis.yaml"
     threads: 2
     resources:
-        mem_mb=4000,  # of a few slices; larger ones than 4096 px need more
+        mem_mb=growing(4000),  # of a few slices; larger ones than 4096 px need more
+        runtime=growing(240),
     params:
         probability=volume_image,
         names=config["defaults"]["evaluation"]["metrics"],

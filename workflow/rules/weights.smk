@@ -13,11 +13,14 @@ rule weight_maps:
         "logs/weight_maps/{experiment}.log",
     benchmark:
         "logs/benchmarks/weight_maps/{experiment}.tsv"
+    group:
+        targets_of_dataset
     conda:
         "../../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
+        runtime=growing(20),
     params:
         kind=label_kind,
         weight_map=setting("weight_map"),

@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from unetcore.gpu_probe import probe_gpus
 from unetcore.gpus import reserve_gpus
 from unetcore.script import run
 from unetcore.settings import NetworkConfig, TrainConfig
@@ -26,6 +27,7 @@ def main(
 ) -> None:
     if device != "cpu":
         reserve_gpus(1)
+        probe_gpus(1, device)
     config = TrainConfig(**training, **watch)
     measured = tile_costs(
         experiment, network, config, grid, device=device, threads=threads, code=code

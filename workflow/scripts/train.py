@@ -7,6 +7,7 @@ import torch
 from unetcore.augment import AugmentConfig
 from unetcore.data.dataset import Dataset
 from unetcore.fold_training import Held, train_fold
+from unetcore.gpu_probe import probe_gpus
 from unetcore.gpus import reserve_gpus
 from unetcore.launch import launch
 from unetcore.produce import Products, Settings
@@ -44,6 +45,7 @@ def main(
     torch.set_num_threads(threads)
     if device != "cpu":
         reserve_gpus(processes)
+        probe_gpus(processes, device)
     config = TrainConfig(**training, **watch)
     arguments = {
         "dataset": Dataset(images, labels, frames, classes, weights),

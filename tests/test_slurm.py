@@ -1,0 +1,417 @@
+"""The workflow on a real SLURM of one node, whose GPU is pretended (tests/cluster)."""
+
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from test_workflow import OFFLINE, ROOT, copy_workflow, snakemake
+
+pytestmark = pytest.mark.slurm
+
+STEPS = 400
+# Two seeds of one experiment and one of another: three trainings, and each is stopped another way.
+CANCELLED, TIMED_OUT, SIGNALLED = "demo_official_0", "demo_official_1", "demo-cells_02_0"
+SMALL = {
+    "averaging": ["none"],
+    "network": {"width": 2},
+    "training": {
+        "steps": STEPS,
+        "output_tile": 68,
+        "warmup_steps": 2,
+        "checkpoint_every": 5,
+        "log_every": 20,
+    },
+}
+OVERLAY = {"experiments": {"demo": SMALL | {"seeds": [0, 1]}, "demo-cells": SMALL}}
+# What suits a test and no user: no accounting to ask, and no patience.
+FLAGS = (
+    *("--slurm-status-command", "squeue"),
+    *("--slurm-init-seconds-before-status-checks", "1"),
+    *("--seconds-between-status-checks", "1"),
+    *("--latency-wait", "5"),
+)
+PROFILE = ("--workflow-profile", "profiles/slurm", *FLAGS)
+DEMO = ("demo", "--configfile", "small.yaml")
+PREDICTIONS = [
+    f"results/predictions/demo/fold-official/seed-{i}/u-net/probability.tif" for i in (0, 1)
+]
+BESIDE = ("results/tables/demo.csv", *DEMO[1:], "--cores", "1")
+LONGEST = 1200  # seconds to wait for anything, on a busy machine
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A SLURM that runs: the one of UNET_CLUSTER, or one that is up for these tests alone."""
+    if "UNET_CLUSTER" in os.environ:
+        yield
+        return
+    programs = ("slurmctld", "slurmd", "sbatch", "munged")
+    if missing := [program for program in programs if not shutil.which(program)]:
+        pytest.skip(f"no {', '.join(missing)}: tests/cluster/start installs SLURM")
+    started = subprocess.run([ROOT / "tests/cluster/start"], capture_output=True, text=True)
+    if started.returncode:
+        pytest.skip(started.stderr.strip().splitlines()[-1])
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in re.findall(r"(\w+)=(\S+)", started.stdout):
+            patch.setenv(name, value)
+        yield
+        subprocess.run([ROOT / "tests/cluster/stop", os.environ["UNET_CLUSTER"]], check=True)
+
+
+def facility(folder, **of_rules):
+    """Copy of the workflow whose profile a facility has edited: account, partition, resources."""
+    copy_workflow(folder)
+    path = folder / "profiles/slurm/config.yaml"
+    text = path.read_text()
+    for placeholder, name in (("ACCOUNT", "lab"), ("PARTITION", "main")):
+        assert text.count(f": {placeholder}\n") == 1
+        text = text.replace(f": {placeholder}\n", f": {name}\n")
+    profile = yaml.safe_load(text)
+    for rule, resources in of_rules.items():
+        profile["set-resources"].setdefault(rule, {}).update(resources)
+    path.write_text(yaml.safe_dump(profile))
+    (folder / "small.yaml").write_text(yaml.safe_dump(OVERLAY))
+    return folder
+
+
+def shown_jobs(folder):
+    """What SLURM says of all jobs of a folder, oldest first, each as a dict of strings."""
+    said = subprocess.run(
+        ["scontrol", "--oneliner", "--details", "show", "job"], capture_output=True, text=True
+    ).stdout
+    jobs = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in said.splitlines()]
+    return [job for job in jobs if job.get("WorkDir") == str(folder)]
+
+
+def jobs_of(jobs, name):
+    """Those of a rule or group, whose name the executor puts into the comment."""
+    return [job for job in jobs if job["Comment"].startswith(f"rule_{name}")]
+
+
+def seconds(job, event):
+    return time.mktime(time.strptime(job[f"{event}Time"], "%Y-%m-%dT%H:%M:%S"))
+
+
+@dataclass
+class Training:
+    """A training that is stopped from outside once it has saved a state.
+
+    `name` is that of its wildcards in the comment of its job, `saved` its last step before that.
+    """
+
+    name: str
+    folder: Path
+    saved: int | None = None
+    pid: int | None = None
+
+    @property
+    def path(self):
+        experiment, fold, seed = self.name.split("_")
+        return f"{experiment}/fold-{fold}/seed-{seed}"
+
+    @property
+    def log(self):
+        return (self.folder / f"logs/train/{self.path}.log").read_text()
+
+    def n_steps_saved(self):
+        states = (self.folder / "results/state" / self.path).glob("step-*.pt")
+        return max((int(state.stem[5:]) for state in states), default=0)
+
+    def stop(self):
+        """Do to it what its name says; those that must last are halted till then."""
+        self.saved = self.n_steps_saved()
+        lock = self.folder / "results/state" / self.path / "lock"
+        self.pid = yaml.safe_load(lock.read_text())["pid"]
+        if self.name == CANCELLED:
+            (job,) = jobs_of(shown_jobs(self.folder), f"train_wildcards_{self.name}")
+            subprocess.run(["scancel", job["JobId"]], check=True)
+        else:
+            os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on_if_signalled(self):
+        """Let a halted process see the SIGTERM that waits for it."""
+        with suppress(OSError):
+            status = Path(f"/proc/{self.pid}/status").read_text()
+            pending = int(re.search(r"^ShdPnd:\s*(\w+)", status, re.MULTILINE)[1], 16)
+            if pending >> (signal.SIGTERM - 1) & 1:
+                os.kill(self.pid, signal.SIGCONT)
+
+
+@dataclass
+class Run:
+    """A run of the demo on SLURM, and beside it a local one that nothing disturbed."""
+
+    folder: Path
+    local: Path
+    log: str
+    jobs: list[dict]
+    trainings: dict[str, Training] = field(default_factory=dict)
+
+
+def start(folder, *arguments):
+    with (folder / "snakemake.log").open("w") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "snakemake", *arguments],
+            cwd=folder,
+            env=os.environ | OFFLINE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+
+
+@contextmanager
+def ended(process):
+    """Leave no process behind where a test fails; jobs end with the SLURM of the tests."""
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def disturb(process, trainings):
+    """Stop each training once, while snakemake runs, until it ends."""
+    deadline = time.monotonic() + LONGEST
+    while process.poll() is None:
+        assert time.monotonic() < deadline, "the demo takes too long"
+        for training in trainings.values():
+            if training.saved is None and training.n_steps_saved() >= 20:
+                training.stop()
+        if trainings[SIGNALLED].saved is not None:
+            trainings[SIGNALLED].go_on_if_signalled()
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def run(cluster, tmp_path_factory):
+    """The demo, with every training stopped once in its own way."""
+    minutes = "(2 if wildcards.experiment == 'demo-cells' else 1) * attempt"
+    early = "'--signal=TERM@20' if wildcards.experiment == 'demo-cells' else ''"
+    folder = facility(
+        tmp_path_factory.mktemp("slurm"),
+        train={"runtime": minutes, "slurm_extra": early},
+        predict={"gpu": 1},
+        seams={"gpu": 1},
+    )
+    local = facility(tmp_path_factory.mktemp("local"))
+    trainings = {name: Training(name, folder) for name in (CANCELLED, TIMED_OUT, SIGNALLED)}
+    with ended(start(folder, *DEMO, *PROFILE)) as process, ended(start(local, *BESIDE)) as beside:
+        disturb(process, trainings)
+        log = (folder / "snakemake.log").read_text()
+        assert process.returncode == 0, log[-5000:]
+        assert beside.wait(LONGEST) == 0, (local / "snakemake.log").read_text()[-5000:]
+    return Run(folder, local, log, shown_jobs(folder), trainings)
+
+
+@pytest.mark.parametrize("name", ["demo.csv", "demo.md"])
+def test_tables_are_those_of_a_local_run(run, name):
+    def read(folder):
+        text = (folder / "results/tables" / name).read_text()
+        return re.sub(r"trained \d+ s each", "trained", text)  # the machine was not as busy
+
+    assert read(run.folder) == read(run.local)
+    assert "u-net" in read(run.folder)
+
+
+def test_maps_are_those_of_a_local_run(run):
+    maps = sorted((run.local / "results/predictions").rglob("*.tif"))
+    assert len(maps) == 7  # of two thresholds and three networks; those of cells also segmented
+    for path in maps:
+        assert (run.folder / path.relative_to(run.local)).read_bytes() == path.read_bytes(), path
+
+
+def test_every_job_is_one_of_the_partition_and_account_of_the_profile(run):
+    assert {(job["Partition"], job["Account"]) for job in run.jobs} == {("main", "lab")}
+    states = Counter(job["JobState"] for job in run.jobs)
+    assert set(states) == {"COMPLETED", "CANCELLED", "TIMEOUT", "FAILED"}
+    assert [states[state] for state in ("CANCELLED", "TIMEOUT", "FAILED")] == [1, 1, 1]
+
+
+def test_small_jobs_are_one_of_slurm_by_group(run):
+    names = Counter(re.match("rule_([a-z]+)", job["Comment"])[1] for job in run.jobs)
+    assert names == {
+        "data": 2,  # by dataset: the phantom and its canonical form
+        "targets": 2,
+        "train": 6,  # each one twice
+        "predictions": 3,  # by training: the prediction and its seams
+        "results": 2,  # by experiment: metrics and figures
+        "figures": 1,
+        "table": 1,
+    }
+    assert run.log.count("rule evaluate:") == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [(CANCELLED, "CANCELLED"), (TIMED_OUT, "TIMEOUT"), (SIGNALLED, "FAILED")],
+    ids=["scancel", "time limit", "signal before it"],
+)
+def test_a_stopped_training_goes_on_in_another_job(run, name, state):
+    first, second = jobs_of(run.jobs, f"train_wildcards_{name}")
+    assert (first["JobState"], second["JobState"]) == (state, "COMPLETED")
+    training = run.trainings[name]
+    (step,) = map(int, re.findall(rf"continuing at step (\d+) of {STEPS}", training.log))
+    assert step >= training.saved >= 20
+    # The terminal shows what the first job said: it was not killed, but saved its last step.
+    assert f"stopped at step {step} of {STEPS}: the state is in results/state/" in run.log
+    assert not (run.folder / "results/state" / training.path).exists()
+
+
+def test_a_signal_before_the_time_limit_leaves_time_to_save(run):
+    first, _ = jobs_of(run.jobs, f"train_wildcards_{SIGNALLED}")
+    assert seconds(first, "End") - seconds(first, "Start") < 60 * 2
+
+
+def test_a_further_attempt_asks_for_more_memory_and_time(run):
+    first, second = jobs_of(run.jobs, f"train_wildcards_{TIMED_OUT}")
+    assert (first["TimeLimit"], second["TimeLimit"]) == ("00:01:00", "00:02:00")
+    assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("4000M", "8000M")
+
+
+def test_a_group_asks_for_no_more_than_one_job_at_a_time_may_have(run):
+    (predictions, *_) = jobs_of(run.jobs, "predictions-")
+    assert predictions["TresPerJob"] == "gres:gpu:1"  # for two jobs, one after the other
+    assert predictions["NumCPUs"] == "1"
+    assert all(int(job["NumCPUs"]) <= 8 for job in run.jobs)
+
+
+@pytest.mark.parametrize(
+    ("way", "place"), [("gpu", "TresPerJob"), ("gres", "TresPerNode")], ids=["gpu", "gres"]
+)
+def test_jobs_queue_for_the_gpu_and_say_where_there_is_none(run, tmp_path, way, place):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    folder = tmp_path / "workflow"
+    shutil.copytree(run.local, folder)
+    ways = ("--config", "hardware=gpu", f"gpu_request={way}", "--set-resources", "predict:turn=1")
+    again = ("--forcerun", "predict", "--rerun-triggers", "mtime", "--retries", "0")
+    arguments = (*PREDICTIONS, *DEMO[1:], *PROFILE, *ways, *again)
+    result = snakemake(folder, *arguments)
+    assert result.returncode == 1
+    seen = f"CUDA_VISIBLE_DEVICES 0; torch {torch.__version__} .* sees 0"  # SLURM gave its GPU 0
+    line = rf"^ *[\d:]+ a GPU was asked for and none can be seen: host {platform.node()}; .*{seen}$"
+    assert re.search(line, result.stdout, re.MULTILINE), result.stdout[-5000:]
+    first, second = shown_jobs(folder)
+    assert first[place] == second[place] == "gres:gpu:1"
+    assert first["JobState"] == second["JobState"] == "FAILED"
+    assert seconds(second, "Submit") < seconds(first, "End") <= seconds(second, "Start")
+    assert len(list((folder / "results/runs").rglob("model.safetensors"))) == 3  # all that was made
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory):
+    """Copy of the workflow for SLURM in which nothing has run."""
+    return facility(tmp_path_factory.mktemp("untouched"))
+
+
+def refusal(folder, *arguments, **environment):
+    """The line in which a run is refused before any job."""
+    result = snakemake(folder, *DEMO, *PROFILE, *arguments, **environment)
+    assert result.returncode == 2, result.stdout[-5000:]
+    assert "Traceback" not in result.stdout
+    assert shown_jobs(folder) == []
+    assert not (folder / "results").exists()
+    return result.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked", "words"),
+    [
+        (
+            ("--default-resources", "slurm_partition=nowhere", "slurm_account=lab"),
+            "--partition=nowhere",
+            "sbatch: error: invalid partition specified: nowhere; "
+            "allocation failure: Invalid partition name specified",
+        ),
+        (
+            ("--set-resources", "train:gpu=2"),
+            "--gpus=2",
+            "allocation failure: Requested node configuration is not available",
+        ),
+        (
+            ("--set-resources", "train:gres=gpu:3"),
+            "--gres=gpu:3",
+            "allocation failure: Requested node configuration is not available",
+        ),
+        (
+            ("--set-resources", "train:runtime=99999"),
+            "--time=99999",
+            "allocation failure: Requested time limit is invalid (missing or exceeds some limit)",
+        ),
+    ],
+    ids=["partition", "gpu", "gres", "time"],
+)
+def test_what_slurm_would_not_take_is_refused_in_its_own_words(
+    cluster, untouched, arguments, asked, words
+):
+    line = refusal(untouched, *arguments)
+    assert line.startswith("configuration: SLURM refuses jobs of ")
+    assert f" {asked}" in line.replace("(", " ").replace(")", " ")
+    assert line.endswith(f"): {words}")
+
+
+def test_an_account_that_is_none_of_the_users_is_refused(cluster, untouched, tmp_path):
+    stand_in = tmp_path / "sacctmgr"
+    stand_in.write_text("#!/bin/sh\nprintf '  other\n  third\n  other\n'\n")
+    stand_in.chmod(0o755)
+    line = refusal(untouched, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert line == "configuration: slurm_account 'lab': SLURM lists other, third for you"
+
+
+def test_without_accounting_sacct_is_not_waited_for(cluster, untouched):
+    line = refusal(untouched, "--slurm-status-command", "sacct")
+    assert line.endswith("keeps no accounting, which sacct asks: add slurm-status-command: squeue")
+
+
+def test_without_sbatch_there_is_one_line(untouched, tmp_path):
+    for program in ("bash", "sh", "which"):
+        (tmp_path / program).symlink_to(shutil.which(program))
+    result = snakemake(untouched, *DEMO, *PROFILE, PATH=str(tmp_path))
+    assert result.returncode == 2, result.stdout[-3000:]
+    assert result.stdout.splitlines()[-1] == (
+        "configuration: executor 'slurm', and there is no sbatch on PATH: start on a node that "
+        "submits jobs"
+    )
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small file system of its own, which can be filled, and made read-only."""
+    options = ("-t", "tmpfs", "-o", "size=40m", "tmpfs", str(tmp_path))
+    mounted = subprocess.run(["mount", *options], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no disk of its own: {mounted.stderr.strip()}")
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_costs_nothing_that_is_there(cluster, disk):
+    facility(disk)
+    made = "results/archives/phantom-cells.zip"
+    assert snakemake(disk, made, "--cores", "1").returncode == 0
+    with (disk / "filler").open("wb") as filler:
+        filler.write(bytes(shutil.disk_usage(disk).free - 600_000))
+    result = snakemake(disk, "results/data/phantom-em/images.tif", *PROFILE, "--retries", "0")
+    assert result.returncode == 1
+    line = r"^ *[\d:]+ \S+: no space left on the disk$"
+    assert re.search(line, result.stdout, re.MULTILINE), result.stdout[-5000:]
+    assert "Traceback" not in result.stdout
+    assert (disk / made).exists()
+
+
+def test_a_read_only_disk_is_one_line_before_any_job(cluster, disk):
+    facility(disk)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    assert refusal(disk) == f"configuration: {disk}: results go here, and it cannot be written to"
