@@ -73,6 +73,19 @@ def test_prediction_with_a_hole_is_not_evaluated(folder, tmp_path):
     assert "p.zarr: 12 of 24 chunks are missing, the first is 1/0/0" in line
 
 
+def test_labels_without_chunks_of_background_are_evaluated_where_the_user_says_so(folder, tmp_path):
+    predict(folder, tmp_path / "p.zarr", "--chunk", 64)
+    labels = np.zeros((2, 200, 150), np.uint8)
+    labels[:, 20:90, 20:60] = 1
+    zarr.create_array(tmp_path / "l.zarr", data=labels, chunks=(1, 100, 75))
+    words = ("evaluate", tmp_path / "l.zarr", tmp_path / "p.zarr")
+    (line,) = refusal(*words)
+    assert "l.zarr: 6 of 8 chunks are missing" in line
+    write_stack(tmp_path / "l.tif", labels)
+    expected = unet("evaluate", tmp_path / "l.tif", tmp_path / "p.zarr").stdout
+    assert unet(*words, "--fill-missing").stdout == expected
+
+
 @pytest.mark.parametrize(
     ("out", "words", "complaint"),
     [

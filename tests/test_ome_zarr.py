@@ -1,6 +1,7 @@
 """Images written chunk by chunk: what is there is finished, and viewers can read it."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 import zarr
 from ome_zarr_models.v04.image import ImageAttrs
 
-from unetcore.data.ome_zarr import Chunk, create_image, halved, n_levels, open_image
+from unetcore.data.ome_zarr import Chunk, create_image, halved, n_levels, open_image, remove_image
 from unetcore.data.stacks import Scale, open_stack
 from unetcore.errors import InputError
 
@@ -113,19 +114,42 @@ def test_a_finish_that_was_cut_short_goes_on(target):
     lost = target.path / "1/0/0/0"
     expected = lost.read_bytes()
     lost.unlink()
-    (target.path / "0/0/0/0.1234.partial").touch()
+    abandoned, at_work = target.path / "0/0/0/.0.old", target.path / "0/0/0/.0.new"
+    abandoned.mkdir()
+    at_work.mkdir()
+    os.utime(abandoned, (0, 0))
     open_image(target.path).finish()
     assert lost.read_bytes() == expected
     assert all(p.stat().st_mtime_ns == t for p, t in before.items() if p != lost)
-    assert not list(target.path.rglob("*.partial"))
+    assert not abandoned.exists()
+    assert at_work.exists()
 
 
 def test_damaged_chunk_is_named(target):
     written(target)
-    (target.path / "0/1/2/0").write_bytes(b"")
+    (target.path / "0/1/2/0").write_bytes(b"no blosc")
     with pytest.raises(InputError, match="0: damaged around image 1, row 1024, column 0") as error:
         target.finish()
     assert "\n" not in str(error.value)
+
+
+def test_an_empty_file_is_no_chunk(target):
+    written(target)
+    (target.path / "0/1/2/0").write_bytes(b"")
+    assert open_image(target.path).missing() == [Chunk(1, 2, 0)]
+
+
+def test_a_process_stops_when_another_has_made_the_image_anew(target):
+    values = np.zeros((512, 512), np.float32)
+    remove_image(target.path)
+    with pytest.raises(InputError, match="another process has made it anew"):
+        target.write(Chunk(0, 0, 0), values)
+    assert not target.path.exists()
+    anew = create_image(target.path, SHAPE, 512, {"model": "a"}, SCALE)
+    with pytest.raises(InputError, match="another process has made it anew"):
+        target.write(Chunk(0, 0, 0), values)
+    anew.write(Chunk(0, 0, 0), values)
+    assert [path.name for path in target.path.parent.iterdir()] == ["p.zarr"]
 
 
 def test_of_two_that_begin_at_the_same_time_one_makes_the_image(target):

@@ -1,6 +1,7 @@
 """Stacks larger than memory: windows of every kind of file are what the whole file holds there."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -89,6 +90,30 @@ def test_windows_of_ome_zarr_of_five_axes(tmp_path, images, version, how):
     stack = open_stack(tmp_path / "image.zarr")
     assert_same_windows(stack, images)
     assert stack.scale == Scale((1.5, 2.0, 2.5), "micrometer")
+
+
+def test_scale_of_all_resolutions_and_axes_of_older_versions(tmp_path, images):
+    array = make_zarr(tmp_path / "image.zarr", images, "zyx", "0.4", chunks=(1, 64, 64))
+    group = zarr.open_group(tmp_path / "image.zarr")
+    (image,) = group.attrs["multiscales"]
+    factors = [{"type": "scale", "scale": [10, 2, 4]}]
+    group.attrs["multiscales"] = [image | {"coordinateTransformations": factors}]
+    assert open_stack(tmp_path / "image.zarr").scale == Scale((5.0, 2.0, 6.0), "micrometer")
+    group.attrs["multiscales"] = [{"axes": ["z", "y", "x"], "datasets": [{"path": array.path}]}]
+    assert_same_windows(open_stack(tmp_path / "image.zarr"), images)
+
+
+def test_a_chunk_of_several_images_counts_as_a_whole(tmp_path, images):
+    make_zarr(tmp_path / "image.zarr", images, "zyx", "0.4", chunks=(3, 64, 50))
+    assert open_stack(tmp_path / "image.zarr").block_size == 3 * 64 * 50 * 2
+
+
+def test_a_version_changes_with_any_file(tmp_path, images):
+    make_zarr(tmp_path / "image.zarr", images, "zyx", "0.4", chunks=(1, 64, 64))
+    before = open_stack(tmp_path / "image.zarr").version()
+    assert open_stack(tmp_path / "image.zarr").version() == before
+    os.utime(tmp_path / "image.zarr/full/1.2.0", (0, 0))
+    assert open_stack(tmp_path / "image.zarr").version() != before
 
 
 def test_windows_of_a_bare_array_and_of_a_single_image(tmp_path, images):

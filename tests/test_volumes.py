@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from itertools import chain
 
@@ -233,6 +235,98 @@ def test_another_model_image_or_setting_is_refused_by_name(folder, tmp_path):
         go_on(other)
 
 
+def copied(folder, tmp_path):
+    """Request for a copy of the images that a test may change."""
+    shutil.copy(folder / "images.tif", tmp_path)
+    return replace(request(folder, tmp_path / "p.zarr"), image=tmp_path / "images.tif")
+
+
+def test_an_image_that_was_changed_is_not_gone_on_with(folder, tmp_path):
+    wanted = copied(folder, tmp_path)
+    start(wanted)
+    write_stack(wanted.image, np.ones((2, 300, 420), np.uint8))  # of the same name, size and type
+    with pytest.raises(InputError, match=r'image\.version "'):
+        start(wanted)
+
+
+def test_a_process_that_lost_the_race_with_other_settings_is_refused(folder, tmp_path, monkeypatch):
+    def slow_statistics(stack, normalisation):
+        monkeypatch.undo()
+        started(folder, tmp_path / "p.zarr", "normalised")  # the other one is faster
+        return grey_statistics(stack, normalisation)
+
+    monkeypatch.setattr("unetcore.volumes.prediction.grey_statistics", slow_statistics)
+    with pytest.raises(InputError, match='of another prediction \\(model "'):
+        started(folder, tmp_path / "p.zarr")
+
+
+def test_a_job_of_before_writes_nothing_into_what_was_made_anew(folder, tmp_path):
+    old = started(folder, tmp_path / "p.zarr")
+    new = started(folder, tmp_path / "p.zarr", "normalised", start_anew=True)
+    with pytest.raises(InputError, match="another process has made it anew; this one stops"):
+        predict_part(old)
+    assert len(new.target.missing()) == 24
+
+
+def test_a_chunk_of_the_image_that_vanished_after_the_start_is_not_filled(folder, tmp_path):
+    image = tmp_path / "image.zarr"
+    zarr.save_array(image, np.ones((300, 300), np.uint8), zarr_format=2)
+    wanted = replace(request(folder, tmp_path / "p.zarr"), image=image)
+    start(wanted, side=128)
+    next(image.glob("0*")).unlink()
+    with pytest.raises(InputError, match=r"image\.zarr: \d of \d chunks are missing"):
+        predict_part(go_on(wanted))
+
+
+def test_a_value_that_is_no_number_leaves_nothing_behind(folder, tmp_path):
+    grey = np.ones((2, 300, 420), np.float32)
+    grey[1, 2, 3] = np.nan
+    tifffile.imwrite(tmp_path / "images.tif", grey, photometric="minisblack")
+    broken = replace(request(folder, tmp_path / "p.zarr"), image=tmp_path / "images.tif")
+    with pytest.raises(InputError, match=r"images\.tif, image 1: 1 values are NaN"):
+        start(broken)
+    assert not (tmp_path / "p.zarr").exists()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 32])
+def test_strips_that_neighbouring_chunks_share_are_decoded_once(folder, tmp_path, rows):
+    wanted = copied(folder, tmp_path)
+    images = tifffile.imread(wanted.image)
+    strips = {"compression": "zlib", "rowsperstrip": rows}
+    tifffile.imwrite(wanted.image, images, photometric="minisblack", **strips)
+    prediction = start(wanted, side=128, precision="float32")
+    (part,), n_decoded = prediction.stack._parts, Counter()
+    read = part.read
+    part.read = lambda page, *place: (
+        n_decoded.update([(page, *map(str, place))]) or read(page, *place)
+    )
+    row = [chunk for chunk in prediction.target.chunks() if (chunk.z, chunk.row) == (0, 1)]
+    assert len(row) == 4
+    prediction.run(row)
+    assert set(n_decoded.values()) == {1}
+
+
+def test_models_that_cannot_be_used_are_refused_before_anything_is_made(folder, tmp_path):
+    def refusal(description=None, **settings):
+        network = UNet(width=2, **settings)
+        save_model(tmp_path / "m.safetensors", network, description or {})
+        with pytest.raises(InputError, match=r"m\.safetensors") as error:
+            start(replace(request(folder, tmp_path / "p.zarr"), model=tmp_path / "m.safetensors"))
+        assert not (tmp_path / "p.zarr").exists()
+        return str(error.value)
+
+    assert "does not say how grey values were normalised" in refusal()
+    assert "3 channel(s) and 2 class(es), need 1" in refusal(in_channels=3)
+    assert "1 channel(s) and 1 class(es)" in refusal(n_classes=1)
+
+
+def test_a_cap_that_statistics_would_break_is_refused(folder, tmp_path):
+    make_model(tmp_path / "wide.safetensors", width=64, normalised=True)
+    wide = replace(request(folder, tmp_path / "p.zarr"), model=tmp_path / "wide.safetensors")
+    with pytest.raises(InputError, match="memory of 400 MB: chunks of 128 px take"):
+        start(wide, side=128, memory=400 * MEGABYTE)
+
+
 def test_the_workflow_makes_a_prediction_of_other_settings_anew(folder, tmp_path):
     predict_part(started(folder, tmp_path / "p.zarr"), 1, 2)
     again = started(folder, tmp_path / "p.zarr", start_anew=True)
@@ -258,8 +352,9 @@ def test_memory_that_no_tile_fits_is_refused(folder, tmp_path):
 
 def test_more_memory_than_is_free_is_refused_before_the_first_chunk(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("unetcore.volumes.plan.available_memory", lambda device: 5 * MEGABYTE)
-    with pytest.raises(InputError, match=r"memory: \d+ MB are needed and 5 MB are free"):
+    with pytest.raises(InputError, match=r"\d+ MB are needed and 5 MB are free: allow less"):
         started(folder, tmp_path / "p.zarr")
+    assert not (tmp_path / "p.zarr").exists()
 
 
 def test_a_network_that_is_not_finite_stops_and_names_the_place(folder, tmp_path):
@@ -310,14 +405,19 @@ print(json.dumps([foretold, peak()]))
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory by /proc")
-@pytest.mark.parametrize(("kind", "side"), [("strips", 16384), ("zarr", 4096)])
+@pytest.mark.parametrize(
+    ("kind", "side"),
+    [("strips", 16384), ("one strip", 4096), ("zarr", 4096), ("large chunks", 6144)],
+)
 def test_a_slide_takes_the_memory_that_was_foretold(tmp_path, kind, side):
     blocks = np.random.default_rng(0).integers(0, 255, (side // 64, side // 64), np.uint8)
     slide = np.kron(blocks, np.ones((64, 64), np.uint8))
-    if kind == "zarr":
-        zarr.save_array(tmp_path / "slide", slide)
+    if "strip" not in kind:
+        chunks = (512, 512) if kind == "zarr" else (4096, 4096)
+        stored = zarr.create_array(tmp_path / "slide", shape=slide.shape, chunks=chunks, dtype="u1")
+        stored[:] = slide
     else:
-        strips = {"compression": "zlib", "rowsperstrip": 64}
+        strips = {"compression": "zlib", "rowsperstrip": 64 if kind == "strips" else side}
         tifffile.imwrite(tmp_path / "slide", slide, photometric="minisblack", **strips)
     make_model(tmp_path / "m.safetensors", width=8, normalised=kind == "zarr")
     done = subprocess.run(

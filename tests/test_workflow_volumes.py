@@ -149,6 +149,38 @@ def test_an_absent_image_is_named(tmp_path):
     assert "Traceback" not in result.stdout
 
 
+def test_a_name_that_is_a_number_is_one_line(tmp_path):
+    folder = new_workflow(tmp_path / "workflow")
+    (folder / "volumes.yaml").write_text(yaml.safe_dump({"volumes": {"images": {1: SECTION}}}))
+    result = snakemake(folder, *ARGUMENTS, "-n")
+    assert result.returncode == 2
+    assert "volumes.images: 1 is no text: put it in quotes" in result.stdout
+
+
+@pytest.mark.slow
+def test_a_changed_image_is_predicted_anew(tmp_path):
+    folder = new_workflow(tmp_path / "workflow", labels=None)
+    run(folder)
+    before = chunks(folder)
+    write_stack(folder / "section.tif", np.full((2, 250, 210), 9, np.uint8))
+    assert "it is made anew" in run(folder)
+    assert chunks(folder)["0/0/0"] != before["0/0/0"]
+
+
+@pytest.mark.slow
+def test_a_chunk_that_somebody_deleted_comes_back_as_the_message_says(tmp_path):
+    folder = new_workflow(tmp_path / "workflow", labels=None)
+    run(folder)
+    before = chunks(folder)
+    (folder / IMAGE / "0/1/0/2").unlink()
+    (folder / "results/volumes/section/probability.json").unlink()
+    result = snakemake(folder, *ARGUMENTS)
+    assert result.returncode != 0
+    assert "1 chunks are not there: add --forcerun predict_volume" in result.stdout
+    run(folder, "--forcerun", "predict_volume")
+    assert chunks(folder) == before
+
+
 @pytest.mark.slow
 def test_an_image_that_cannot_be_read_is_one_line_and_no_job_follows(tmp_path):
     folder = new_workflow(tmp_path / "workflow", image="broken.zarr")

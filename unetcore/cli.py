@@ -244,6 +244,7 @@ def evaluate(
     as_json: options.AsJson = False,
     unscaled: options.Unscaled = False,
     threads: options.Threads = 1,
+    fill_missing: options.FillMissingLabels = False,
 ) -> None:
     """Compare a prediction with labels.
 
@@ -255,7 +256,7 @@ def evaluate(
 
     if segmentation and (unscaled or threads > 1):
         raise InputError("--unscaled and --threads are for a probability, not for --segmentation")
-    reference = open_labels(labels)
+    reference = open_labels(labels, fill_missing=fill_missing)
     read = open_labels if segmentation else open_stack if unscaled else open_probability
     found = read(probability)
     check_pair(found, reference, images_name=probability, labels_name=labels)

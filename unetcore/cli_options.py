@@ -192,6 +192,12 @@ Unscaled = Annotated[
         "foreground at every threshold below 1. Default: divide it by 255.",
     ),
 ]
+FillMissingLabels = Annotated[
+    bool,
+    typer.Option(
+        "--fill-missing", help="Take chunks that Zarr LABELS do not have for their fill value."
+    ),
+]
 Threads = Annotated[
     int, typer.Option(min=1, help="Slices judged at a time; the result is the same for any.")
 ]

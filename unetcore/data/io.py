@@ -82,13 +82,16 @@ def read_probability(path: Path) -> np.ndarray:
     return to_unit_range(read_images(path), str(path))
 
 
-def open_labels(path: Path, pages: Sequence[int] | None = None) -> "ConvertedStack":
+def open_labels(
+    path: Path, pages: Sequence[int] | None = None, *, fill_missing: bool = False
+) -> "ConvertedStack":
     """Labels or masks that are read slice by slice, as they are asked for.
 
     Parameters
     ----------
     path : as of `unetcore.data.stacks.open_stack`.
     pages : slices wanted, by their numbers; None: all.
+    fill_missing : whether chunks that a Zarr does not have count as its fill value.
 
     Returns
     -------
@@ -98,7 +101,8 @@ def open_labels(path: Path, pages: Sequence[int] | None = None) -> "ConvertedSta
     ------
     InputError : the file cannot be read.
     """
-    return ConvertedStack(open_stack(path), pages, _named_whole_numbers)
+    stack = open_stack(path, fill_missing=fill_missing)
+    return ConvertedStack(stack, pages, _named_whole_numbers)
 
 
 def open_probability(path: Path, pages: Sequence[int] | None = None) -> "ConvertedStack":

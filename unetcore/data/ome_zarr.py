@@ -10,6 +10,7 @@ import json
 import math
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Mapping
 from itertools import product
@@ -18,13 +19,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unetcore.data.files import write_atomically
+from unetcore.data.files import replacing, write_atomically
 from unetcore.data.stacks import Scale
 from unetcore.differences import differences
 from unetcore.errors import InputError
 
 FULL_RESOLUTION = "0"
-OURS = "unetcore"  # attribute of the image that holds our own record
+OURS, MADE = "unetcore", "unetcore-made"  # attributes: our record, and which image it is
+ABANDONED = 3600  # seconds after which a half-written file is of a process that was killed
 SMALL_ENOUGH = 512  # px: an image of this size needs no coarser copy
 
 
@@ -54,9 +56,9 @@ class ChunkedImage:
 
         self.path = Path(path)
         self._group = zarr.open_group(self.path, mode="r+")
-        self._array = self._group[FULL_RESOLUTION]
-        self.shape, self.side = self._array.shape, self._array.chunks[-1]
-        self.record = self._group.attrs[OURS]
+        full = self._group[FULL_RESOLUTION]
+        self.shape, self.side = full.shape, full.chunks[-1]
+        self.record, self._made = self._group.attrs[OURS], self._group.attrs[MADE]
 
     def refuse_unlike(self, settings: Mapping) -> None:
         """Refuse to go on with settings that are not those on record.
@@ -86,7 +88,7 @@ class ChunkedImage:
 
     def is_written(self, chunk: Chunk) -> bool:
         """Whether a chunk is there; then it is whole."""
-        return self._file(FULL_RESOLUTION, chunk).is_file()
+        return _is_there(self._file(FULL_RESOLUTION, chunk))
 
     def place(self, chunk: Chunk) -> tuple[slice, slice]:
         """Rows and columns of the image that a chunk fills."""
@@ -101,8 +103,11 @@ class ChunkedImage:
 
         Raises
         ------
+        InputError : the image was replaced by another one of the same name.
         OSError : it cannot be written; what was written before stays.
         """
+        if self._made_now() != self._made:
+            raise InputError(f"{self.path}: another process has made it anew; this one stops")
         self._write(FULL_RESOLUTION, chunk, values)
 
     def finish(self) -> None:
@@ -121,8 +126,9 @@ class ChunkedImage:
             )
         for level in range(1, self.n_levels):
             self._coarsen(str(level - 1), str(level))
-        for left_over in self.path.rglob("*.partial"):  # of processes that were killed
-            left_over.unlink(missing_ok=True)
+        for left_over in self.path.rglob(".*.*/"):  # as `replacing` names its folders
+            if time.time() - left_over.stat().st_mtime > ABANDONED:
+                shutil.rmtree(left_over, ignore_errors=True)
 
     @property
     def n_levels(self) -> int:
@@ -133,7 +139,7 @@ class ChunkedImage:
         """Write those chunks of a level that are missing, from the level before."""
         for place in product(*map(range, self._grid(coarse))):
             chunk = Chunk(*place)
-            if not self._file(coarse, chunk).is_file():
+            if not _is_there(self._file(coarse, chunk)):
                 rows, columns = self._place(coarse, chunk)
                 source = self._read(fine, chunk.z, _doubled(rows), _doubled(columns))
                 self._write(coarse, chunk, halved(source))
@@ -149,11 +155,27 @@ class ChunkedImage:
             ) from error
 
     def _write(self, level: str, chunk: Chunk, values: np.ndarray) -> None:
+        """Write a chunk by the rules of Zarr 2: filled up to its full size, and compressed."""
+        file = self._file(level, chunk)
+        whole = np.full((self.side, self.side), np.nan, "<f4")
+        whole[: values.shape[0], : values.shape[1]] = values
+        code = self._group[level].metadata.compressor.encode(whole)
         try:
-            self._group[level][chunk.z, *self._place(level, chunk)] = values
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(file) as temporary, open(temporary, "wb") as opened:
+                opened.write(code)
+                opened.flush()
+                os.fsync(opened.fileno())
         except OSError as error:
             error.filename = str(self.path)
             raise
+
+    def _made_now(self) -> str | None:
+        """Which image is there now under this name."""
+        try:
+            return json.loads((self.path / ".zattrs").read_text()).get(MADE)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def _grid(self, level: str) -> tuple[int, int, int]:
         return self._group[level].cdata_shape
@@ -199,7 +221,7 @@ def create_image(
                 config={"write_empty_chunks": True},
             )
         attributes = _metadata(path.name.partition(".")[0], n_levels(shape), scale)
-        attributes[OURS] = dict(record)
+        attributes |= {OURS: dict(record), MADE: uuid.uuid4().hex}
         write_atomically(unfinished / ".zattrs", json.dumps(attributes, indent=1).encode())
         try:
             os.rename(unfinished, path)
@@ -209,6 +231,14 @@ def create_image(
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return open_image(path)
+
+
+def remove_image(path: Path) -> None:
+    """Remove an image, all at once for those who look for it by its name."""
+    path = Path(path)
+    trash = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    path.rename(trash)
+    shutil.rmtree(trash, ignore_errors=True)
 
 
 def open_image(path: Path) -> ChunkedImage:
@@ -276,6 +306,11 @@ def _metadata(name: str, levels: int, scale: Scale) -> dict[str, Any]:
             }
         ]
     }
+
+
+def _is_there(file: Path) -> bool:
+    """Whether a file holds something; none of ours is empty, but what a dead disk leaves may be."""
+    return file.is_file() and file.stat().st_size > 0
 
 
 def _doubled(span: slice) -> slice:

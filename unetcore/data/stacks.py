@@ -4,6 +4,7 @@ A stack is a TIFF file, a folder of TIFF files, or an image in OME-Zarr. Zarr it
 where a stack is opened, so that all else does without.
 """
 
+import hashlib
 import math
 import weakref
 from bisect import bisect_right
@@ -74,6 +75,23 @@ class Stack:
         """Name, shape and type of numbers, as plain JSON values."""
         return {"name": self.path.name, "shape": list(self.shape), "type": self.dtype.name}
 
+    def version(self) -> str:
+        """Digest of names, sizes and dates of all files, by which a changed stack is known.
+
+        Pixels are not read; a copy of the stack is another version.
+        """
+        digest = hashlib.sha256()
+        for file in self._files():
+            status = file.stat()
+            digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def _files(self) -> Iterator[Path]:
+        """Files that hold the stack, in an order that repeats."""
+        if is_zarr(self.path):
+            return (file for file in sorted(self.path.rglob("*")) if file.is_file())
+        return (part.path for part in self._parts)
+
     def keep_blocks(self, n: int) -> None:
         """Keep the last `n` decoded blocks in memory, at least one."""
         self._decoded = lru_cache(maxsize=max(1, n))(self._decode)
@@ -117,8 +135,8 @@ class Stack:
 
     @property
     def block_size(self) -> int:
-        """Bytes of a decoded block."""
-        return math.prod(self.block) * self.dtype.itemsize
+        """Bytes of a decoded block, in all images that it reaches over."""
+        return math.prod(self.block) * self._parts[0].block_depth * self.dtype.itemsize
 
     def _place(self, z: int) -> tuple["_Part", int]:
         """Part that holds image z, and its number there."""
@@ -137,7 +155,7 @@ class Stack:
         return part.read(page, rows, columns)
 
 
-def open_stack(path: Path, *, fill_missing: bool = False) -> Stack:
+def open_stack(path: Path, *, fill_missing: bool = False, look: bool = True) -> Stack:
     """Open a stack of grey images, labels or probabilities without reading it.
 
     Parameters
@@ -147,6 +165,7 @@ def open_stack(path: Path, *, fill_missing: bool = False) -> Stack:
     fill_missing : whether chunks that a Zarr does not have count as its fill value, as programs
         mean it that write no chunk of background; else they are refused, as those of a copy that
         was cut short.
+    look : whether to look for missing chunks now, and not only where one is read.
 
     Returns
     -------
@@ -159,9 +178,10 @@ def open_stack(path: Path, *, fill_missing: bool = False) -> Stack:
     path = Path(path)
     if is_zarr(path):
         array, axes, scale = _open_zarr(path)
-        if not fill_missing:
-            _refuse_missing(array, path)
-        return Stack(path, [_ZarrPart(array, axes, path)], scale)
+        part = _ZarrPart(array, axes, path, fill_missing)
+        if look:
+            part.refuse_missing()
+        return Stack(path, [part], scale)
     files = tiff_files(path) if path.is_dir() else [path]
     parts = [_TiffPart(file) for file in files]
     for part in parts:
@@ -207,6 +227,7 @@ class _Part:
     shape: tuple[int, int, int]
     dtype: np.dtype
     block: tuple[int, int]
+    block_depth = 1  # images that a block reaches over
 
     def read(self, page: int, rows: slice, columns: slice) -> np.ndarray:
         """Read a window of a page."""
@@ -255,20 +276,39 @@ class _TiffPart(_Part):
 class _ZarrPart(_Part):
     """An array of Zarr; axes of length 1 beside those of the stack are left out."""
 
-    def __init__(self, array: Any, stack_axis: int | None, path: Path):
+    def __init__(self, array: Any, stack_axis: int | None, path: Path, fill_missing: bool):
         self.path, self._array, self._axis = path, array, stack_axis
+        self._fill_missing = fill_missing
         n = 1 if stack_axis is None else array.shape[stack_axis]
         self.shape = (n, *array.shape[-2:])
         self.dtype = np.dtype(array.dtype)
         self.block = tuple(array.chunks[-2:])
+        self.block_depth = math.prod(array.chunks[:-2])
         refuse_empty(self.shape, path)
 
     def read(self, page, rows, columns):
         leading = [0] * (len(self._array.shape) - 2)
         if self._axis is not None:
             leading[self._axis] = page
+        window = (*(slice(k, k + 1) for k in leading), rows, columns)
+        self.refuse_missing(window)
         with _reading_zarr(f"{self.path}, image {page}"):
             return np.asarray(self._array[(*leading, rows, columns)])
+
+    def refuse_missing(self, window: Sequence[slice] | None = None) -> None:
+        """Refuse chunks that were never written, of a window or of all, unless they are filled."""
+        if self._fill_missing:
+            return
+        window = window or [slice(0, n) for n in self._array.shape]
+        sides = getattr(self._array, "shards", None) or self._array.chunks  # one file each
+        places = list(product(*map(_touched, window, sides)))
+        folder, key = Path(self.path) / self._array.path, self._array.metadata.encode_chunk_key
+        if missing := [place for place in places if not (folder / key(place)).is_file()]:
+            raise InputError(
+                f"{self.path}: {len(missing)} of {len(places)} chunks are missing, the first is "
+                f"{'/'.join(map(str, missing[0]))}: copy it again, or let them be filled "
+                "(fill-missing)"
+            )
 
 
 @contextmanager
@@ -297,7 +337,7 @@ def _open_zarr(path: Path) -> tuple[Any, int | None, Scale]:
             raise InputError(f"{path}: a Zarr group that is no OME-Zarr image (no multiscales)")
         first = images[0]["datasets"][0]
         array = found[first["path"]]
-        names = [axis["name"] for axis in images[0].get("axes", [])]
+        names = [_name_of(axis) for axis in images[0].get("axes", [])]
         if names and len(names) != len(array.shape):
             raise InputError(f"{path}: {len(names)} axes for an array of shape {array.shape}")
         return array, _stack_axis(array.shape, names, path), _scale(images[0], first, names)
@@ -316,28 +356,23 @@ def _stack_axis(shape: tuple[int, ...], names: Sequence[str], path: Path) -> int
     return long[0] if long else None
 
 
+def _name_of(axis: dict | str) -> str:
+    """Name of an axis; up to version 0.3 it is all that is said of one."""
+    return axis if isinstance(axis, str) else axis["name"]
+
+
 def _scale(image: dict, dataset: dict, names: Sequence[str]) -> Scale:
     """Size of a voxel as the metadata of an OME-Zarr image say it."""
     by_name = dict.fromkeys("zyx", 1.0)
-    for transform in dataset.get("coordinateTransformations", []):
-        if transform.get("type") == "scale":
-            by_name |= dict(zip(names, transform["scale"], strict=True))
-    units = {axis.get("unit") for axis in image.get("axes", []) if axis["name"] in "yx"}
-    return Scale(
-        tuple(float(by_name[axis]) for axis in "zyx"), units.pop() if len(units) == 1 else None
-    )
-
-
-def _refuse_missing(array: Any, path: Path) -> None:
-    """Refuse a Zarr array in a folder if one of its files was never written."""
-    sides = getattr(array, "shards", None) or array.chunks  # one file each
-    grid = list(product(*(range(-(-n // k)) for n, k in zip(array.shape, sides, strict=True))))
-    folder, key = Path(path) / array.path, array.metadata.encode_chunk_key
-    if missing := [place for place in grid if not (folder / key(place)).is_file()]:
-        raise InputError(
-            f"{path}: {len(missing)} of {len(grid)} chunks are missing, the first is "
-            f"{'/'.join(map(str, missing[0]))}: copy it again, or let them be filled (fill-missing)"
-        )
+    for described in (dataset, image):  # the second is of all resolutions
+        for transform in described.get("coordinateTransformations", []):
+            if transform.get("type") == "scale":
+                for name, factor in zip(names, transform["scale"], strict=True):
+                    by_name[name] = by_name.get(name, 1.0) * factor
+    axes = [axis for axis in image.get("axes", []) if _name_of(axis) in "yx"]
+    units = {axis.get("unit") for axis in axes if isinstance(axis, dict)}
+    unit = units.pop() if len(units) == 1 else None
+    return Scale(tuple(float(by_name[axis]) for axis in "zyx"), unit)
 
 
 def _touched(span: slice, side: int) -> range:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class GreyImage:
 def grey_statistics(stack: Stack, normalisation: str) -> Statistics | None:
     """Mean and standard deviation that map the grey values of each image to what networks see.
 
-    The images are read once, a band of rows at a time. Whole numbers are added up exactly.
+    The images are read once, block by block. Whole numbers are added up exactly.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def grey_statistics(stack: Stack, normalisation: str) -> Statistics | None:
 
     Raises
     ------
-    InputError : unknown normalisation, or the images cannot be read.
+    InputError : unknown normalisation, or the images cannot be read or hold no grey values.
     """
     if normalisation not in NORMALISATIONS:
         raise InputError(
@@ -73,10 +74,11 @@ def grey_statistics(stack: Stack, normalisation: str) -> Statistics | None:
 
 def _mean_and_std(stack: Stack, z: int) -> tuple[float, float]:
     is_whole = stack.dtype.kind in "ui"
-    kind = np.uint64 if is_whole else np.float64
     n, total, squares = math.prod(stack.shape[1:]), 0, 0
-    for band in _bands(stack, z):
-        values = band.astype(kind)
+    for window in _windows(stack, z):
+        # A float that is no grey value must not come into the sums.
+        values = window if is_whole else to_unit_range(window, f"{stack.path}, image {z}")
+        values = values.astype(np.uint64 if is_whole else np.float64)
         total += values.sum().item()
         squares += np.square(values, out=values).sum().item()
     scale = np.iinfo(stack.dtype).max if is_whole else 1
@@ -84,11 +86,16 @@ def _mean_and_std(stack: Stack, z: int) -> tuple[float, float]:
     return total / n / scale, max(math.sqrt(variance) / scale, LEAST_STD)
 
 
-def _bands(stack: Stack, z: int) -> Iterator[np.ndarray]:
-    """Rows of an image, as many together as `BAND` says, in whole blocks where that is possible."""
-    _, height, width = stack.shape
-    rows = max(1, BAND // width)
-    side = stack.block[0] or 1
-    rows = max(side, rows // side * side)
-    for top in range(0, height, rows):
-        yield stack.window(z, slice(top, min(top + rows, height)), slice(0, width))
+def _windows(stack: Stack, z: int) -> Iterator[np.ndarray]:
+    """Windows of at most `BAND` px that cover an image, block after block."""
+    sides = [block or side for block, side in zip(stack.block, stack.shape[1:], strict=True)]
+    spans = [_spans(0, side, step) for side, step in zip(stack.shape[1:], sides, strict=True)]
+    for rows, columns in product(*spans):
+        n_rows = max(1, BAND // (columns.stop - columns.start))
+        for band in _spans(rows.start, rows.stop, n_rows):
+            yield stack.window(z, band, columns)
+
+
+def _spans(start: int, stop: int, step: int) -> list[slice]:
+    """Slices of so many rows or columns, the last as long as there is room."""
+    return [slice(k, min(k + step, stop)) for k in range(start, stop, step)]

@@ -55,12 +55,7 @@ class VolumePlan:
         )
 
     def announce(self) -> None:
-        """Log what the prediction takes, before it begins.
-
-        Raises
-        ------
-        InputError : that is more than what is free, or than a limit of this process allows.
-        """
+        """Log what the prediction takes, before it begins."""
         logger.info("%s", self)
         resident = resident_memory()
         if resident is not None:
@@ -69,12 +64,32 @@ class VolumePlan:
                 (resident + self.on_host) / 1e6,
                 resident / 1e6,
             )
-        free = available_memory(torch.device("cpu"))
-        if free is not None and self.on_host > free:
-            raise InputError(
-                f"memory: {self.on_host / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free: "
-                "allow less, or take smaller chunks"
-            )
+
+    def check_memory(self, way_out: str) -> None:
+        """Refuse what is more than what is free, or than a limit of this process allows.
+
+        Parameters
+        ----------
+        way_out : what to do then, for the message.
+
+        Raises
+        ------
+        InputError : the machine, or its GPU, has less.
+        """
+        needed = {"cpu": self.on_host} | ({"cuda": self.tiles.memory} if self.on_gpu else {})
+        for kind, size in needed.items():
+            free = available_memory(torch.device(kind))
+            if free is not None and size > free:
+                where = "of the GPU" if kind == "cuda" else "of the machine"
+                raise InputError(
+                    f"memory {where}: {size / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are "
+                    f"free: {way_out}"
+                )
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the network computes on a GPU."""
+        return self.tiles.traits.on_gpu
 
 
 def plan_volume(
@@ -87,8 +102,9 @@ def plan_volume(
     stack : images to be predicted.
     predictor : network.
     side : of a chunk in px, a multiple of 16; a smaller image has smaller ones.
-    memory : bytes that a process may take beside libraries and weights; None: what the predictor
-        allows its tiles, and what goes with them.
+    memory : bytes of main memory that a process may take beside libraries and weights; None: what
+        the predictor allows its tiles, and what goes with them. Tiles on a GPU are planned for the
+        GPU's memory in any case.
 
     Raises
     ------
@@ -99,23 +115,24 @@ def plan_volume(
         raise InputError(f"chunks of {side} px: need a multiple of {period} px")
     side = min(side, period * -(-max(stack.shape[1:]) // period))
     traits = predictor.traits
-    if memory is not None and not traits.on_gpu:
-        beside = _beside_tiles(stack, predictor, side)
-        if memory <= beside:
+    if memory is not None:
+        beside = _beside_tiles(stack, predictor, side, side + 2 * geometry.halo(predictor.depth))
+        least = beside + _statistics_memory(predictor)
+        if memory <= least:
             raise InputError(
-                f"memory of {memory / 1e6:.0f} MB: chunks of {side} px take {beside / 1e6:.0f} MB "
+                f"memory of {memory / 1e6:.0f} MB: chunks of {side} px take {least / 1e6:.0f} MB "
                 "beside their tiles"
             )
-        traits = replace(traits, memory=memory - beside)
-    elif memory is not None:
-        traits = replace(traits, memory=memory)
+        if not traits.on_gpu:
+            traits = replace(traits, memory=memory - beside)
     tiles = plan_tiles((side, side), None, predictor.depth, traits)
-    return plan_of_tiles(stack, predictor, side, tiles)
+    return plan_of_tiles(stack, predictor, tiles)
 
 
-def plan_of_tiles(stack: Stack, predictor: Predictor, side: int, tiles: TilePlan) -> VolumePlan:
-    """Plan by tiles that were chosen before."""
-    on_host = _beside_tiles(stack, predictor, side)
+def plan_of_tiles(stack: Stack, predictor: Predictor, tiles: TilePlan) -> VolumePlan:
+    """Plan by tiles of a full chunk that were chosen before."""
+    side, _ = tiles.shape
+    on_host = _beside_tiles(stack, predictor, side, window_side(tiles))
     if not predictor.traits.on_gpu:
         on_host += max(tiles.memory, _statistics_memory(predictor))
     return VolumePlan(stack.shape, side, tiles, on_host)
@@ -143,24 +160,25 @@ def part_of(items: Sequence[Item], number: int, n_parts: int) -> Sequence[Item]:
     return items[len(items) * (number - 1) // n_parts : len(items) * number // n_parts]
 
 
-def window_side(side: int, depth: int) -> int:
-    """Side in px of what is read of an image for a chunk: it, and its context."""
-    return side + 2 * geometry.halo(depth)
+def window_side(tiles: TilePlan) -> int:
+    """Side in px of what the tiles of a full chunk read of an image, with their context."""
+    return tiles.starts(0)[-1] + tiles.input_shape[0]
 
 
-def _beside_tiles(stack: Stack, predictor: Predictor, side: int) -> int:
+def _beside_tiles(stack: Stack, predictor: Predictor, side: int, window: int) -> int:
     """Bytes of what is held beside the feature maps: windows, scores, a chunk, decoded blocks."""
-    window = window_side(side, predictor.depth) ** 2
-    blocks = stack.blocks_of(*[window_side(side, predictor.depth)] * 2) * stack.block_size
+    # One block more is being decoded, and another is what it is decoded from.
+    n_blocks = stack.blocks_of(window, window)
+    blocks = (n_blocks + 2 * bool(n_blocks)) * stack.block_size
     n_classes = predictor.network.settings["n_classes"]
     # The tiles of a call, at most all of a chunk: read, gathered, given to the network; what comes
     # back, and the softmax of it. Of a chunk: values, and values and code of the compressor.
-    return (3 * window + (2 + 3 * n_classes + 3) * side**2) * FLOAT + blocks + KERNELS
+    return (3 * window**2 + (2 + 3 * n_classes + 3) * side**2) * FLOAT + blocks + KERNELS
 
 
 def _statistics_memory(predictor: Predictor) -> int:
-    """Bytes that the statistics of a normalised network take, before the first tile."""
-    if not predictor.network.settings.get("normalised"):
+    """Bytes of main memory that the statistics of a normalised network take."""
+    if predictor.traits.on_gpu or not predictor.network.settings.get("normalised"):
         return 0
     side = geometry.round_up_to_output_tile(STATISTICS_SIDE, predictor.depth)
     traits = replace(predictor.traits, value_size=FLOAT)

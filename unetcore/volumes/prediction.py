@@ -1,16 +1,16 @@
 """The chunks of a prediction: which are there, and how the others are made."""
 
 import logging
-import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from unetcore.data.io import IMAGE_TYPES
-from unetcore.data.ome_zarr import Chunk, ChunkedImage, create_image, open_image
+from unetcore.data.ome_zarr import Chunk, ChunkedImage, create_image, open_image, remove_image
 from unetcore.data.stacks import Stack
 from unetcore.errors import InputError, Interrupted
 from unetcore.predict import Predictor, softmax
@@ -49,13 +49,10 @@ def start_prediction(
     Raises
     ------
     InputError : `out` holds the result of another image, model or setting, or nothing of ours; the
-        stack's numbers are of a type that is no grey value.
+        stack's numbers are no grey values.
     """
-    if stack.dtype.name not in IMAGE_TYPES:
-        expected = ", ".join(IMAGE_TYPES)
-        raise InputError(f"{stack.path}: values of type {stack.dtype}, expected one of {expected}")
     asked = {
-        "image": stack.described(),
+        "image": stack.described() | {"version": stack.version()},
         "chunk": plan.side,
         "precision": predictor.precision,
         "normalisation": normalisation,
@@ -69,9 +66,10 @@ def start_prediction(
             if not start_anew:
                 raise
             logger.warning("%s: it is made anew", error)
-            shutil.rmtree(out)
+            remove_image(out)
         else:
             return target
+    plan.check_memory("allow less (memory), or take smaller chunks")
     logger.info("%s: looking at grey values", stack.path)
     record = asked | {
         "tile": list(plan.tiles.tile),
@@ -79,7 +77,9 @@ def start_prediction(
         "crops": plan.tiles.crops,
         "statistics": grey_statistics(stack, normalisation),
     }
-    return create_image(out, stack.shape, plan.side, record, stack.scale)
+    target = create_image(out, stack.shape, plan.side, record, stack.scale)
+    target.refuse_unlike(asked)  # another process may have been faster, with settings of its own
+    return target
 
 
 class VolumePrediction:
@@ -93,13 +93,21 @@ class VolumePrediction:
 
     Attributes
     ----------
-    plan : by which chunks are predicted.
+    plan : by which chunks are predicted; what it takes is logged.
+
+    Raises
+    ------
+    InputError : there is not enough memory for it.
     """
 
     def __init__(self, stack: Stack, predictor: Predictor, target: ChunkedImage):
         self.stack, self.predictor, self.target = stack, predictor, target
-        self.plan = plan_of_tiles(stack, predictor, target.side, _recorded_tiles(target, predictor))
-        window = window_side(target.side, predictor.depth)
+        self.plan = plan_of_tiles(stack, predictor, _recorded_tiles(target, predictor))
+        self.plan.check_memory(
+            f"tiles are those of the first process; to have others delete {target.path}"
+        )
+        self.plan.announce()
+        window = window_side(self.plan.tiles)
         stack.keep_blocks(stack.blocks_of(window, window))
         self._of_image = (None, None)  # number of an image, and the predictor of its tiles
 
@@ -123,7 +131,7 @@ class VolumePrediction:
         OSError : the result cannot be written; finished chunks stay.
         """
         chunks, n_predicted = list(chunks), 0
-        with StopRequest() as stop:
+        with StopRequest() as stop, _out_of_memory_is_one_line():
             for n_done, chunk in enumerate(chunks):
                 if stop.signal is not None:
                     message = f"{self.target.path}: stopped after {n_done} of {len(chunks)} chunks"
@@ -160,6 +168,16 @@ class VolumePrediction:
         if self._of_image[0] != z:
             self._of_image = z, self.predictor.fixed_for(image)
         return self._of_image[1]
+
+
+@contextmanager
+def _out_of_memory_is_one_line() -> Iterator[None]:
+    """Say what to do where a GPU has less room than the first process of a prediction found."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{reason} Other programs take it; finished chunks stay") from error
 
 
 def _recorded_tiles(target: ChunkedImage, predictor: Predictor) -> TilePlan:

@@ -3,13 +3,17 @@
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from unetcore.checkpoint import load_model
-from unetcore.data.ome_zarr import ChunkedImage, open_image
+from unetcore.data.io import IMAGE_TYPES
+from unetcore.data.ome_zarr import open_image
 from unetcore.data.stacks import Stack, open_stack
+from unetcore.errors import InputError
 from unetcore.predict import Predictor
 from unetcore.volumes.plan import CHUNK, part_of, plan_volume
 from unetcore.volumes.prediction import VolumePrediction, start_prediction
@@ -62,35 +66,43 @@ def start(
     InputError : as `plan_volume`, `start_prediction`, and where a file cannot be read.
     """
     stack = open_stack(request.image, fill_missing=request.fill_missing)
+    _refuse_no_grey(stack)
     network, description = load_model(request.model)
+    normalisation = _normalisation(request.model, network, description)
     predictor = Predictor(network, precision, device=request.device)
     target = start_prediction(
         stack,
         predictor,
         plan_volume(stack, predictor, side=side, memory=memory),
         request.out,
-        normalisation=description["training"]["normalisation"],
-        made_by={"model": _digest(request.model), "code": code},
+        normalisation=normalisation,
+        made_by={
+            "model": _digest(request.model),
+            "code": code,
+            "fill_missing": request.fill_missing,
+        },
         start_anew=start_anew,
     )
-    return _announced(stack, predictor, target)
+    return VolumePrediction(stack, predictor, target)
 
 
 def go_on(request: Request) -> VolumePrediction:
     """Find the image that `start` has made; tiles and precision are those of then.
 
-    Missing chunks of the image to be predicted are looked for by `start` alone.
+    Files of the image to be predicted are looked at where they are read, and not all at once.
 
     Raises
     ------
     InputError : there is none, the model is another one, or there is not enough memory.
     """
     target = open_image(request.out)
-    stack = open_stack(request.image, fill_missing=True)
+    record = target.record
+    stack = open_stack(request.image, fill_missing=record["fill_missing"], look=False)
     network, _ = load_model(request.model)
-    predictor = Predictor(network, target.record["precision"], device=request.device)
-    target.refuse_unlike({"model": _digest(request.model), "image": stack.described()})
-    return _announced(stack, predictor, target)
+    predictor = Predictor(network, record["precision"], device=request.device)
+    version = {"version": record["image"]["version"]}  # `start` has compared it
+    target.refuse_unlike({"model": _digest(request.model), "image": stack.described() | version})
+    return VolumePrediction(stack, predictor, target)
 
 
 def predict_part(
@@ -127,10 +139,24 @@ def progress_lines(seconds: float = 10.0) -> Callable[[int, int], None]:
     return report
 
 
-def _announced(stack: Stack, predictor: Predictor, target: ChunkedImage) -> VolumePrediction:
-    prediction = VolumePrediction(stack, predictor, target)
-    prediction.plan.announce()
-    return prediction
+def _refuse_no_grey(stack: Stack) -> None:
+    """Refuse numbers of a type that is no grey value."""
+    if stack.dtype.name not in IMAGE_TYPES:
+        expected = ", ".join(IMAGE_TYPES)
+        raise InputError(f"{stack.path}: values of type {stack.dtype}, expected one of {expected}")
+
+
+def _normalisation(model: Path, network: nn.Module, description: Mapping) -> str:
+    """Grey values that a network was trained on, if it is one that says what is inside."""
+    takes, gives = (network.settings[key] for key in ("in_channels", "n_classes"))
+    if takes != 1 or gives < 2:
+        raise InputError(
+            f"{model}: a network of {takes} channel(s) and {gives} class(es), need 1 and at least 2"
+        )
+    try:
+        return description["training"]["normalisation"]
+    except KeyError as error:
+        raise InputError(f"{model}: does not say how grey values were normalised") from error
 
 
 def _digest(path: Path) -> str:

@@ -137,6 +137,13 @@ def check_claims():
                 refuse(f"claim {claim['claim']!r}: {name!r} does not measure {metric} of {method}")
 
 
+def check_volumes():
+    """Refuse names of volumes that YAML does not take for text."""
+    for name in config["volumes"]["images"]:
+        if not isinstance(name, str):
+            refuse(f"volumes.images: {name!r} is no text: put it in quotes")
+
+
 def check_paper_figures():
     """Refuse sets of figures whose experiments cannot be shown by them."""
     for name, shown in config["paper_figures"].items():
@@ -340,3 +347,4 @@ check_names()
 check_batches()
 check_claims()
 check_paper_figures()
+check_volumes()

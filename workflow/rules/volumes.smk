@@ -113,6 +113,7 @@ rule evaluate_volume:
     params:
         probability=volume_image,
         names=config["defaults"]["evaluation"]["metrics"],
+        fill_missing=volume_setting("fill_missing"),
         code=code_of("evaluate_volume"),
     script:
         "../scripts/evaluate_volume.py"

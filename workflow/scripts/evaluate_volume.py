@@ -20,12 +20,13 @@ def main(
     *,
     probability: Path,
     names: list,
+    fill_missing: bool,
     code: str = "",
     threads: int = 1,
 ) -> None:
     values = evaluate(
         names,
-        Slices(open_labels(labels), labels),
+        Slices(open_labels(labels, fill_missing=bool(fill_missing)), labels),
         Slices(open_probability(probability), probability),
         threads=threads,
     )
