@@ -100,9 +100,10 @@ def test_groups_of_the_profile_are_of_rules_that_there_are(workflow):
     assert SLURM["set-resources"].keys() <= rules
 
 
-def test_every_group_is_formed_of_all_its_members():
-    datasets = yaml.safe_load((ROOT / "resources/datasets.yaml").read_text("utf-8"))
-    names = {f"targets-{name}" for name in datasets}
-    connected = {name for name in SLURM["groups"].values() if name.startswith("data-")}
-    assert SLURM["group-components"].keys() == names | set(SLURM["groups"].values()) - connected
-    assert set(SLURM["group-components"].values()) == {1000}
+def test_the_demo_hangs_on_no_checkpoint_so_its_jobs_may_be_in_groups(workflow):
+    assert "checkpoint" not in snakemake(workflow, "demo", "-n").stdout
+    assert "checkpoint" in snakemake(workflow, "table1", "-n").stdout
+
+
+def test_groups_whose_number_is_set_are_groups(workflow):
+    assert SLURM["group-components"].keys() <= set(SLURM["groups"].values())

@@ -143,15 +143,6 @@ def dataset_of(wildcards):
     return DATASETS[EXPERIMENTS[wildcards.experiment]["dataset"]]
 
 
-def targets_of_dataset(wildcards):
-    """Group function: maps of one dataset are one job of a scheduler.
-
-    Never of several: they hang on different checkpoints, and when one of these is done, Snakemake
-    forms the groups anew and starts those again that are running.
-    """
-    return f"targets-{dataset_of(wildcards).name}"
-
-
 def data_file(experiment, name):
     """One canonical file of an experiment's dataset."""
     return f"results/data/{EXPERIMENTS[experiment]['dataset']}/{name}"
@@ -182,8 +173,9 @@ def folds(name):
     chosen = list(settings["folds"])
     if "official" in chosen or "by" in settings["split"] or is_variant(name):
         return chosen
-    path = checkpoints.canonical.get(dataset=settings["dataset"]).output.frames
-    frames = read_frames(path)
+    frames = known_frames(settings["dataset"])
+    if frames is None:
+        return [*chosen, "official"]
     try:
         for fold in chosen:
             split_frames(frames, settings["split"], fold)
@@ -191,6 +183,17 @@ def folds(name):
         refuse(f"experiments.{name}: {error}")
     labelled = any(frame.labelled for frame in frames if frame.split == "test")
     return [*chosen, "official"] if labelled else chosen
+
+
+def known_frames(dataset):
+    """Frames of a dataset, None for phantoms yet to be drawn, whose test stack has labels.
+
+    Of an archive yet to be unpacked they are asked for later, by the checkpoint.
+    """
+    if dataset in GENERATED:
+        path = Path(f"results/data/{dataset}/frames.csv")
+        return read_frames(path) if path.exists() else None
+    return read_frames(checkpoints.canonical.get(dataset=dataset).output.frames)
 
 
 def is_variant(name):

@@ -1,8 +1,9 @@
 """From the archive of a dataset to its canonical form.
 
 Needs: the network or a data mirror, or nothing at all for generated data.
-Makes: images, labels and the list of frames of every dataset. Which frames are labelled is known
-only from the archive, so `canonical` is a checkpoint: what there is to evaluate hangs on it.
+Makes: images, labels and the list of frames of every dataset. Which frames of an official archive
+are labelled is known only from it, so `canonical` is a checkpoint: what there is to evaluate hangs on
+it. Of generated data it is known before.
 """
 
 
@@ -75,6 +76,8 @@ checkpoint canonical:
         "logs/canonical/{dataset}.log",
     benchmark:
         "logs/benchmarks/canonical/{dataset}.tsv"
+    wildcard_constraints:
+        dataset="|".join(DOWNLOADED),
     conda:
         "../../envs/analysis.yaml"
     threads: 1
@@ -91,3 +94,8 @@ checkpoint canonical:
         "Canonical form of {wildcards.dataset}"
     script:
         "../scripts/canonical.py"
+
+
+use rule canonical as canonical_phantom with:
+    wildcard_constraints:
+        dataset="|".join(GENERATED),

@@ -13,8 +13,6 @@ rule weight_maps:
         "logs/weight_maps/{experiment}.log",
     benchmark:
         "logs/benchmarks/weight_maps/{experiment}.tsv"
-    group:
-        targets_of_dataset
     conda:
         "../../envs/analysis.yaml"
     threads: 1

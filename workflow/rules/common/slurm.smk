@@ -42,6 +42,22 @@ def check_slurm():
             refuse(f"SLURM refuses jobs of {name} ({' '.join(options)}): {words}")
     check_slurm_accounts(job.resources.get("slurm_account") for job in workflow.dag.needrun_jobs())
     check_slurm_status()
+    check_groups()
+
+
+def check_groups():
+    """Refuse groups where a checkpoint may add jobs to them.
+
+    When a checkpoint is done, Snakemake (9.27) forms the groups anew: those that run get further
+    members and are started again, others keep members that were replaced.
+    """
+    jobs = list(workflow.dag.needrun_jobs())
+    pending = sorted({job.wildcards.dataset for job in jobs if job.is_checkpoint})
+    if pending and any(job.group for job in jobs):
+        refuse(
+            f"jobs are in groups, and the archives of {', '.join(pending)} are yet to be unpacked, on "
+            "which it depends what jobs there are: call it with --until canonical first, then again"
+        )
 
 
 def sbatch_options(job):
