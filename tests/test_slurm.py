@@ -290,39 +290,24 @@ def test_a_group_asks_for_no_more_than_one_job_at_a_time_may_have(run):
     assert all(int(job["NumCPUs"]) <= 8 for job in run.jobs)
 
 
-def predict_on_gpu(folder, way, *predictions):
-    """Ask SLURM for GPUs for predictions, which then find none; what SLURM says of the jobs."""
+def test_jobs_queue_for_the_gpu_and_say_where_there_is_none(run, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    ways = ("--config", "hardware=gpu", f"gpu_request={way}", "--set-resources", "predict:turn=1")
+    folder = shutil.copytree(run.local, tmp_path / "workflow")
+    way = ("--config", "hardware=gpu", "gpu_request=gres", "--set-resources", "predict:turn=1")
     again = ("--forcerun", "predict", "--rerun-triggers", "mtime", "--retries", "0")
-    result = snakemake(folder, *predictions, *DEMO[1:], *PROFILE, *ways, *again)
+    result = snakemake(folder, *PREDICTIONS, *DEMO[1:], *PROFILE, *way, *again)
     assert result.returncode == 1
     says = f"a GPU was asked for and none can be seen: host {platform.node()}; driver none; "
     sees = f"CUDA_VISIBLE_DEVICES 0; torch {torch.__version__} for"  # SLURM gave its GPU 0
     assert says + sees in result.stdout, result.stdout[-5000:]
-    assert len(list((folder / "results/runs").rglob("model.safetensors"))) == 3  # all that was made
-    jobs = shown_jobs(folder)
-    assert {job["JobState"] for job in jobs} == {"FAILED"}
-    return jobs
-
-
-@pytest.fixture
-def predicted(run, tmp_path):
-    """Copy of the workflow after a local run of the demo."""
-    return shutil.copytree(run.local, tmp_path / "workflow")
-
-
-def test_jobs_queue_for_the_gpu_and_say_where_there_is_none(predicted):
-    first, second = predict_on_gpu(predicted, "gpu", *PREDICTIONS)
-    assert first["TresPerJob"] == second["TresPerJob"] == "gres:gpu:1"
+    first, second = shown_jobs(folder)
+    for job in (first, second):
+        assert job["JobState"] == "FAILED"
+        assert job["TresPerNode"] == "gres:gpu:1"
+        assert "TresPerJob" not in job  # as --gpus would be
     assert seconds(second, "Submit") < seconds(first, "End") <= seconds(second, "Start")
-
-
-def test_gpus_are_asked_for_as_generic_resources_where_a_cluster_wants_it(predicted):
-    (job,) = predict_on_gpu(predicted, "gres", PREDICTIONS[0])
-    assert job["TresPerNode"] == "gres:gpu:1"
-    assert "TresPerJob" not in job
+    assert len(list((folder / "results/runs").rglob("model.safetensors"))) == 3  # all that was made
 
 
 @pytest.fixture(scope="module")
@@ -331,9 +316,9 @@ def untouched(tmp_path_factory):
     return facility(tmp_path_factory.mktemp("untouched"))
 
 
-def refusal(folder, *arguments, **environment):
+def refusal(folder, *arguments, target="demo", **environment):
     """The line in which a run is refused before any job."""
-    result = snakemake(folder, *DEMO, *PROFILE, *arguments, **environment)
+    result = snakemake(folder, target, *DEMO[1:], *PROFILE, *arguments, **environment)
     assert result.returncode == 2, result.stdout[-5000:]
     assert "Traceback" not in result.stdout
     assert shown_jobs(folder) == []
@@ -386,7 +371,7 @@ def test_an_account_that_is_none_of_the_users_is_refused(cluster, untouched, tmp
 
 
 def test_archives_are_to_be_unpacked_before_jobs_are_grouped(cluster, untouched):
-    line = refusal(untouched, "table1")
+    line = refusal(untouched, target="table1")
     assert line == (
         "configuration: jobs are in groups, and the archives of isbi2012 are yet to be unpacked, "
         "on which it depends what jobs there are: call it with --until canonical first, then again"

@@ -51,9 +51,10 @@ def check_groups():
     When a checkpoint is done, Snakemake (9.27) forms the groups anew: those that run get further
     members and are started again, others keep members that were replaced.
     """
-    jobs = list(workflow.dag.needrun_jobs())
+    jobs = workflow.dag.needrun_jobs()
     pending = sorted({job.wildcards.dataset for job in jobs if job.is_checkpoint})
-    if pending and any(job.group for job in jobs):
+    unpacks_only = "canonical" in workflow.dag_settings.until
+    if pending and workflow.group_settings.overwrite_groups and not unpacks_only:
         refuse(
             f"jobs are in groups, and the archives of {', '.join(pending)} are yet to be unpacked, on "
             "which it depends what jobs there are: call it with --until canonical first, then again"
