@@ -18,10 +18,12 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
+from benchmarks.goals import read_goals
 from benchmarks.page import put_between
 from unetcore.data.ome_zarr import n_levels
 from unetcore.duration import duration
 from unetcore.errors import InputError
+from unetcore.geometry import phase
 from unetcore.provenance import hardware
 from unetcore.script import one_line_errors
 from unetcore.tables import markdown_table
@@ -34,6 +36,7 @@ SIZES = {
     10_000: (33, 101),
 }  # experiments and seeds, by about how many jobs
 PROFILED = 1_000  # jobs, of the profile and of the bookkeeping
+GOAL_OF_GPU = "prediction on a GPU, 572 tile, width 64, batch 16, bfloat16"  # tiles per second
 MEGA, GIGA = 10**6, 10**9
 OWNERS = {  # of functions, by the first of these that is in the path of their file
     "Python: signatures of functions": ("/inspect.py",),
@@ -262,6 +265,13 @@ def gpu_rate() -> tuple[float, str] | None:
     return float(row[1]) / 1000 / (512**2 / MEGA), machine[1]
 
 
+def goal_rate() -> tuple[float, str]:
+    """Seconds of a megapixel that a GPU is meant to take, of benchmarks/goals.yaml: a wish."""
+    (goal,) = (goal for goal in read_goals().values() if goal.name == GOAL_OF_GPU)
+    side = 388 // phase() * phase()  # px that tiles of 572 px step by
+    return 1 / (goal.at_least * side**2 / MEGA), "goal for one GPU of the class of an H200"
+
+
 def table_of_jobs(costs: Sequence[Cost]) -> str:
     header = ("jobs", "CPU s of `snakemake -n`", "ms per job", "memory, MB")
     body = []
@@ -309,12 +319,10 @@ def table_of_devices(asked: Volumes, rates: dict[str, float]) -> str:
     """Time on devices, by the seconds of a megapixel."""
     rows = []
     for name, seconds in rates.items():
-        hours = asked.megapixels * seconds / 3600
-        part = asked.megapixels * seconds / (asked.volumes * asked.parts)
-        rows.append(
-            (name, f"{seconds:.4g}", f"{hours:,.0f}", duration(part), f"{hours / asked.gpus:,.0f}")
-        )
-    header = ("device", "s per megapixel", "device hours", "of one part", f"hours on {asked.gpus}")
+        whole = asked.megapixels * seconds
+        shares = (1, asked.volumes * asked.parts, asked.gpus)
+        rows.append((name, f"{seconds:.4g}", *(duration(whole / n) for n in shares)))
+    header = ("device", "s per megapixel", "on one device", "of one part", f"on {asked.gpus}")
     return markdown_table(header, rows)
 
 
@@ -340,6 +348,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rates = {f"{machine} (measured)": seconds}
     if found := gpu_rate():
         rates[f"{found[1]} (measured)"] = found[0]
+    else:
+        seconds, wish = goal_rate()
+        rates[f"{wish} (not measured)"] = seconds
     if asked.seconds:
         rates["as given"] = asked.seconds
     facts = f"{hardware()}, Python {sys.version.split()[0]}, {datetime.date.today().isoformat()}."

@@ -45,7 +45,7 @@ def test_hours_of_devices_are_seconds_of_megapixels():
     (line,) = scale.table_of_devices(SMALL, {"a GPU": 300.0}).splitlines()[2:]
     cells = [cell.strip() for cell in line.split("|")[1:-1]]
     # 24 megapixels of 300 s are 2 h, in 8 parts of 15 min, on two devices 1 h
-    assert cells == ["a GPU", "300", "2", "15 min", "1"]
+    assert cells == ["a GPU", "300", "2.0 h", "15 min", "60 min"]
 
 
 def test_graph_has_the_jobs_that_are_counted():
@@ -103,3 +103,9 @@ def test_owner_of_a_function_is_found_by_its_file():
 def test_a_number_of_nothing_is_refused():
     with pytest.raises(InputError, match="--parts 0: need more than 0"):
         scale.main(["--parts", "0"])
+
+
+def test_a_gpu_that_was_not_measured_is_a_wish():
+    seconds, words = scale.goal_rate()
+    assert seconds == pytest.approx(1e6 / (1200 * 384**2))  # 1,200 tiles a second, of 384 px a side
+    assert "goal" in words

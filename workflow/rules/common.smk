@@ -21,7 +21,7 @@ FIGURES = [
 TORCH_ENVIRONMENT = f"../../envs/train-{config['hardware']}.yaml"
 # A time limit or a lost machine; a training goes on from its last state. Only the snakemake of the
 # user counts: those that it starts inside of a job would try again within the same job.
-TRAINING_RETRIES = 3 if workflow.exec_mode.name == "DEFAULT" else 0
+RETRIES_OF_LONG_JOBS = 3 if workflow.exec_mode.name == "DEFAULT" else 0
 # What decides which network comes out. How a training is watched does not: a metric that changes must
 # not repeat a training of ten hours.
 TRAINING_CODE = (

@@ -18,7 +18,7 @@ rule train:
         "logs/train/{experiment}/fold-{fold}/seed-{seed}.log",
     benchmark:
         "logs/benchmarks/train/{experiment}/fold-{fold}/seed-{seed}.tsv"
-    retries: TRAINING_RETRIES
+    retries: RETRIES_OF_LONG_JOBS
     conda:
         TORCH_ENVIRONMENT
     threads: config["processes"]

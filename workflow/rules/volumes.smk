@@ -53,7 +53,7 @@ rule predict_volume:
         "logs/predict_volume/{volume}/{scatteritem}.log",
     benchmark:
         "logs/benchmarks/predict_volume/{volume}/{scatteritem}.tsv"
-    retries: 3  # a time limit or a lost machine; finished chunks are not made again
+    retries: RETRIES_OF_LONG_JOBS
     conda:
         TORCH_ENVIRONMENT
     threads: 1
