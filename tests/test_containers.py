@@ -265,9 +265,8 @@ def test_jobs_run_in_the_image_with_the_package_of_the_checkout(image, apptainer
 def test_driver_of_the_gpu_is_for_the_scripts_of_rules_that_ask_for_one():
     text = "\n".join(path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk"))
     rules = re.split(r"^(?:rule|checkpoint) ", text, flags=re.MULTILINE)
-    with_gpu = {
-        re.search(r"scripts/(\w+)\.py", rule)[1] for rule in rules if re.search(r"\bgpu=GPUS", rule)
-    }
+    with_gpu = {re.search(r"scripts/(\w+)\.py", rule)[1] for rule in rules if "**gpus(" in rule}
+    assert {"train", "predict", "predict_volume"} < with_gpu
     profile = yaml.safe_load((ROOT / "profiles/apptainer/config.yaml").read_text())
     assert set(re.findall(r"\*\[\.\](\w+)\.py\*", profile["apptainer-args"])) == with_gpu
 

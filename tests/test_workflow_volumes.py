@@ -10,6 +10,7 @@ import torch
 import yaml
 import zarr
 from test_workflow import copy_workflow, snakemake
+from test_workflow_resources import planned
 
 from unetcore.checkpoint import save_model
 from unetcore.data.io import write_stack
@@ -139,6 +140,14 @@ def test_a_volume_asks_for_the_training_behind_its_model(tmp_path):
         "3",
         "1",
     )
+
+
+def test_what_computes_on_a_gpu_asks_for_one(tmp_path):
+    folder = new_workflow(tmp_path / "workflow")
+    asked = planned(folder, *ARGUMENTS, "--config", "hardware=gpu", "gpu_request=gres")
+    with_gpu = {rule for rule, resources in asked if resources.get("gres") == "gpu:1"}
+    assert with_gpu == {"start_volume", "predict_volume"}
+    assert {rule for rule, _ in asked} > {"finish_volume", "evaluate_volume"}
 
 
 def test_an_absent_image_is_named(tmp_path):

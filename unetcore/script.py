@@ -51,8 +51,8 @@ def run(main: Callable, smk=None, argv: list[str] | None = None, *, keep_log: bo
 def one_line_errors() -> Iterator[None]:
     """End the process with one line where a user can act on what went wrong.
 
-    An `InputError`, a number that is not finite, or a disk that is full or read-only ends with one
-    line and exit code 2.
+    An `InputError`, a number that is not finite, or a disk that is full, read-only or not
+    ours to write ends with one line and exit code 2.
     `Interrupted` ends with one line and 128 + the number of the signal (143 for SIGTERM): a
     failure, so that Snakemake removes what is half done and `--retries`, or the next call,
     continues. Any other exception is a bug and shows its traceback.

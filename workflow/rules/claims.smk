@@ -39,6 +39,7 @@ rule claim_table:
         "logs/claim_table.log",
     benchmark:
         "logs/benchmarks/claim_table.tsv"
+    localrule: True  # seconds
     conda:
         "../../envs/analysis.yaml"
     threads: 1

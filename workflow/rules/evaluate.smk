@@ -21,7 +21,7 @@ rule evaluate:
     threads: 2
     resources:
         mem_mb=growing(2000),
-        runtime=growing(30),
+        runtime=growing(10),
     params:
         experiment="{experiment}",
         dataset=lambda wildcards: dataset_of(wildcards).name,

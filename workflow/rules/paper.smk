@@ -29,6 +29,7 @@ rule table:
         "logs/table/{table}.log",
     benchmark:
         "logs/benchmarks/table/{table}.tsv"
+    localrule: True  # seconds
     conda:
         "../../envs/analysis.yaml"
     threads: 1

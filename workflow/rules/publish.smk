@@ -44,6 +44,7 @@ rule publish:
         "logs/publish.log",
     benchmark:
         "logs/benchmarks/publish.tsv"
+    localrule: True  # seconds
     conda:
         "../../envs/analysis.yaml"
     threads: 1

@@ -20,6 +20,7 @@ rule pack_records:
         "logs/pack_records.log",
     benchmark:
         "logs/benchmarks/pack_records.tsv"
+    localrule: True  # seconds
     conda:
         "../../envs/analysis.yaml"
     threads: 1

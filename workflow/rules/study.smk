@@ -79,6 +79,7 @@ rule publish_study:
         "logs/benchmarks/publish_study/{study}.{format}.tsv"
     wildcard_constraints:
         format="csv|md|svg",
+    localrule: True  # seconds
     conda:
         "../../envs/analysis.yaml"
     threads: 1

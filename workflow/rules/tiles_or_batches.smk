@@ -50,6 +50,7 @@ rule figure_tiles_or_batches:
         "logs/figure_tiles_or_batches.log",
     benchmark:
         "logs/benchmarks/figure_tiles_or_batches.tsv"
+    localrule: True  # seconds
     conda:
         "../../envs/analysis.yaml"
     threads: 1

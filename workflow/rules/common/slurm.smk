@@ -16,6 +16,8 @@ OF_SBATCH = {
     "gpu": "--gpus",
     "gres": "--gres",
 }
+# As the workflow that uses this one as a module may call it.
+CANONICAL = workflow.modifier.modify_rulename("canonical")
 
 
 def check_slurm():
@@ -52,12 +54,12 @@ def check_groups():
     members and are started again, others keep members that were replaced.
     """
     jobs = workflow.dag.needrun_jobs()
-    pending = sorted({job.wildcards.dataset for job in jobs if job.is_checkpoint})
-    unpacks_only = "canonical" in workflow.dag_settings.until
+    pending = sorted({job.wildcards.dataset for job in jobs if job.rule.name == CANONICAL})
+    unpacks_only = CANONICAL in workflow.dag_settings.until
     if pending and workflow.group_settings.overwrite_groups and not unpacks_only:
         refuse(
             f"jobs are in groups, and the archives of {', '.join(pending)} are yet to be unpacked, on "
-            "which it depends what jobs there are: call it with --until canonical first, then again"
+            f"which it depends what jobs there are: call it with --until {CANONICAL} first, then again"
         )
 
 
