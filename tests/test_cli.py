@@ -610,7 +610,7 @@ def test_evaluate_refuses_values_and_names_their_file(data, tmp_path):
     assert "half.tif, slice 0: label 0.5: need whole numbers" in line
     write_stack(tmp_path / "nan.tif", np.where(labels > 0, np.nan, 0.5).astype(np.float32))
     (line,) = refusal("evaluate", data / "labels.tif", tmp_path / "nan.tif")
-    assert "nan.tif:" in line
+    assert "nan.tif, slice 0: " in line
     assert "NaN" in line
 
 

@@ -290,7 +290,8 @@ def test_missing_apptainer_is_said_before_any_job(tmp_path):
     (tmp_path / "image.sif").touch()
     tools = tmp_path / "bin"
     tools.mkdir()
-    (tools / "bash").symlink_to(shutil.which("bash"))
+    for program in ("bash", "which"):  # the plugin for SLURM asks `which` as soon as it is there
+        (tools / program).symlink_to(shutil.which(program))
     config = ("--config", f"container={tmp_path / 'image.sif'}")
     result = snakemake(ROOT, "-n", "--sdm", "apptainer", *config, PATH=str(tools))
     assert result.returncode == 1

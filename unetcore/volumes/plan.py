@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 CHUNK = 1024  # px, side of a chunk where none is asked for: 4 MB, hundreds of files per slide
 FLOAT = 4  # bytes of a float32
-KERNELS = 60_000_000  # bytes that libraries take in their first calls, measured
+KERNELS = 100_000_000  # bytes that libraries take in their first calls, measured
 
 Item = TypeVar("Item")
 
