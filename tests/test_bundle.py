@@ -279,7 +279,7 @@ def test_a_time_limit_stops_a_bundle_as_a_scheduler_does(tmp_path):
     [
         (["--experiments", "tinny"], "unknown experiment 'tinny': there are tiny"),
         (["--hours", "0"], "0 hours: need more than 0"),
-        (["--device", "gpu"], "a GPU is asked for and none is there"),
+        (["--device", "gpu"], "a GPU was asked for and none can be seen"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line(ran, arguments, line):

@@ -212,8 +212,10 @@ def test_scripts_reserve_and_probe_before_any_work(
     def begin(*args, **kwargs):
         raise InterruptedError
 
-    monkeypatch.setattr(script, "reserve_gpus", calls.append)
-    monkeypatch.setattr(script, "probe_gpus", lambda *asked: probed.append((*calls, *asked)))
+    monkeypatch.setattr("unetcore.gpu_probe.reserve_gpus", calls.append)
+    monkeypatch.setattr(
+        "unetcore.gpu_probe.probe_gpus", lambda *asked: probed.append((*calls, *asked))
+    )
     monkeypatch.setattr(script, work, begin)
     needed = inspect.signature(script.main).parameters
     arguments = {n: Path("a/b/c/d") for n, p in needed.items() if p.default is p.empty}

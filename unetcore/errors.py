@@ -32,3 +32,8 @@ class Interrupted(Exception):
     def exit_code(self) -> int:
         """What a shell reports of a program that a signal ended: 128 + its number."""
         return 128 + self.signal
+
+
+def first_line(error: object) -> str:
+    """First line of what an error or a log says; its type where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

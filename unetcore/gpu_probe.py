@@ -8,12 +8,30 @@ import subprocess
 import torch
 
 from unetcore.errors import InputError
-from unetcore.gpus import VISIBLE
+from unetcore.gpus import VISIBLE, reserve_gpus
 
 logger = logging.getLogger(__name__)
 
 QUERY = ("nvidia-smi", "--query-gpu=driver_version,name", "--format=csv,noheader")
 PATIENCE = 60  # seconds; the driver of a broken GPU may never answer
+
+
+def take_gpus(n: int, device: str) -> None:
+    """Begin a job: reserve GPUs, and log what was found; nothing where networks compute on a CPU.
+
+    To be called before CUDA is initialised, see `unetcore.gpus.reserve_gpus`.
+
+    Parameters
+    ----------
+    n, device : as of `probe_gpus`.
+
+    Raises
+    ------
+    InputError : `device` is "gpu" and torch sees fewer than `n`.
+    """
+    if device != "cpu":
+        reserve_gpus(n)
+        probe_gpus(n, device)
 
 
 def probe_gpus(n: int, device: str) -> None:

@@ -27,7 +27,7 @@ from unetcore.devices import DEVICES, choose_device, repeatable
 from unetcore.errors import InputError, Interrupted
 from unetcore.fold_prediction import predict_frames, predict_seams, seam_record
 from unetcore.fold_training import Held, train_fold
-from unetcore.gpus import reserve_gpus
+from unetcore.gpu_probe import take_gpus
 from unetcore.launch import launch
 from unetcore.locks import FolderLock
 from unetcore.memory import keep_freed_memory
@@ -157,8 +157,7 @@ def run_bundle(
 def _prepare(place: Place) -> None:
     """Do what is done once in a process; if there is no GPU, say so before any work."""
     torch.set_num_threads(place.threads)
-    if place.device != "cpu":
-        reserve_gpus(place.processes)  # before CUDA is looked at
+    take_gpus(place.processes, place.device)  # before CUDA is looked at
     repeatable(choose_device(place.device))  # no job may depend on what ran before it
     keep_freed_memory()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from unetcore.errors import InputError
+from unetcore.errors import InputError, first_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ def read_catalog(path: Path) -> dict[str, Dataset]:
     try:
         entries = yaml.safe_load(path.read_text("utf-8"))
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: not a YAML file ({_first_line(error)})") from error
+        raise InputError(f"{path}: not a YAML file ({first_line(error)})") from error
     if not isinstance(entries, dict):
         raise InputError(f"{path}: expected one entry per dataset")
     return {name: _dataset(name, entry, path) for name, entry in entries.items()}
@@ -94,7 +94,3 @@ def _dataset(name: str, entry: object, path: Path) -> Dataset:
         raise InputError(f"{path}: {name}: key {missing[0]!r} is missing")
     tuples = {key: tuple(entry[key]) for key in ("citation", "partial")}
     return Dataset(name=name, **{**entry, **tuples})
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

@@ -22,7 +22,7 @@ import numpy as np
 from unetcore.data.files import replacing, write_atomically
 from unetcore.data.stacks import Scale
 from unetcore.differences import differences
-from unetcore.errors import InputError
+from unetcore.errors import InputError, first_line
 
 FULL_RESOLUTION = "0"
 OURS, MADE = "unetcore", "unetcore-made"  # attributes: our record, and which image it is
@@ -148,7 +148,7 @@ class ChunkedImage:
         try:
             return self._group[level][z, rows, columns]
         except (RuntimeError, ValueError) as error:  # what the codec says of a damaged chunk
-            reason = str(error).splitlines()[0]
+            reason = first_line(error)
             raise InputError(
                 f"{self.path}/{level}: damaged around image {z}, row {rows.start}, column "
                 f"{columns.start} ({reason}): delete the chunk, and predict again"

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, product
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tifffile
 
 from unetcore.data.tiff import STACK_AXES, reading, refuse_colour, refuse_empty
-from unetcore.errors import InputError
+from unetcore.errors import InputError, first_line
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")  # one of them marks a folder of Zarr
@@ -220,25 +220,26 @@ def tiff_files(folder: Path) -> list[Path]:
     return files
 
 
-class _Part:
+class _Part(Protocol):
     """A file of a stack: its shape, and how any window of a page is read."""
 
     path: Path
     shape: tuple[int, int, int]
     dtype: np.dtype
     block: tuple[int, int]
-    block_depth = 1  # images that a block reaches over
+    block_depth: int  # images that a block reaches over
 
     def read(self, page: int, rows: slice, columns: slice) -> np.ndarray:
         """Read a window of a page."""
-        raise NotImplementedError
 
     def release(self) -> None:
         """Let go of what an open file takes; it can be read again."""
 
 
-class _TiffPart(_Part):
+class _TiffPart:
     """A TIFF file. What is compressed is read by strips or tiles, all else is mapped."""
+
+    block_depth = 1
 
     def __init__(self, path: Path):
         self.path, self._store = path, None
@@ -273,7 +274,7 @@ class _TiffPart(_Part):
             self._store.close()
 
 
-class _ZarrPart(_Part):
+class _ZarrPart:
     """An array of Zarr; axes of length 1 beside those of the stack are left out."""
 
     def __init__(self, array: Any, stack_axis: int | None, path: Path, fill_missing: bool):
@@ -310,6 +311,9 @@ class _ZarrPart(_Part):
                 "(fill-missing)"
             )
 
+    def release(self) -> None:
+        """Nothing: no file stays open."""
+
 
 @contextmanager
 def _reading_zarr(name: Path | str) -> Iterator[None]:
@@ -319,7 +323,7 @@ def _reading_zarr(name: Path | str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # each codec has its own for what is damaged or unknown
-        reason = (str(error).splitlines() or [type(error).__name__])[0].strip("'\"")
+        reason = first_line(error).strip("'\"")
         raise InputError(f"{name}: not a readable Zarr ({reason})") from error
 
 

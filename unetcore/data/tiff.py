@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from unetcore.errors import InputError
+from unetcore.errors import InputError, first_line
 
 STACK_AXES = 3
 
@@ -34,10 +34,10 @@ def reading(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # a damaged file fails in whichever decoder meets it first
-        raise InputError(f"{path}: not a readable TIFF file ({_first_line(error)})") from error
+        raise InputError(f"{path}: not a readable TIFF file ({first_line(error)})") from error
     # A file cut between two pages reads as a shorter stack; tifffile only logs that it did.
     if complaints:
-        raise InputError(f"{path}: damaged or truncated TIFF file ({_first_line(complaints)})")
+        raise InputError(f"{path}: damaged or truncated TIFF file ({first_line(complaints)})")
 
 
 def refuse_colour(file: tifffile.TiffFile, path: Path) -> None:
@@ -79,10 +79,6 @@ def _is_grey_ramp(colormap: np.ndarray) -> bool:
         and np.array_equal(red, blue)
         and bool((np.diff(red.astype(np.int64)) >= 0).all())
     )
-
-
-def _first_line(error: object) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 class _Complaints(logging.Handler):

@@ -12,7 +12,7 @@ import torch
 
 from unetcore.data.ome_zarr import Chunk, ChunkedImage, create_image, open_image, remove_image
 from unetcore.data.stacks import Stack
-from unetcore.errors import InputError, Interrupted
+from unetcore.errors import InputError, Interrupted, first_line
 from unetcore.predict import Predictor, softmax
 from unetcore.stopping import StopRequest
 from unetcore.tiling import TilePlan, predict_tiles
@@ -176,7 +176,7 @@ def _out_of_memory_is_one_line() -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"{reason} Other programs take it; finished chunks stay") from error
 
 

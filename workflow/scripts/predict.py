@@ -9,8 +9,7 @@ from unetcore.checkpoint import load_model
 from unetcore.data.frames import read_frames, split_frames
 from unetcore.data.io import read_images, to_unit_range, write_stack
 from unetcore.fold_prediction import predict_frames
-from unetcore.gpu_probe import probe_gpus
-from unetcore.gpus import reserve_gpus
+from unetcore.gpu_probe import take_gpus
 from unetcore.memory import keep_freed_memory
 from unetcore.script import run
 
@@ -31,9 +30,7 @@ def main(
     threads: int = 1,
 ) -> None:
     torch.set_num_threads(threads)
-    if device != "cpu":
-        reserve_gpus(1)
-        probe_gpus(1, device)
+    take_gpus(1, device)
     keep_freed_memory()
     _, tested = split_frames(read_frames(frames), split, fold)
     grey = to_unit_range(read_images(images)[[frame.index for frame in tested]], images)

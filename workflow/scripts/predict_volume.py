@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 
 from unetcore.data.files import write_atomically
-from unetcore.gpu_probe import probe_gpus
-from unetcore.gpus import reserve_gpus
+from unetcore.gpu_probe import take_gpus
 from unetcore.memory import keep_freed_memory
 from unetcore.script import run
 from unetcore.volumes import Request, go_on, predict_part, progress_lines
@@ -30,9 +29,7 @@ def main(
     threads: int = 1,
 ) -> None:
     torch.set_num_threads(threads)
-    if device != "cpu":
-        reserve_gpus(1)
-        probe_gpus(1, device)
+    take_gpus(1, device)
     keep_freed_memory()
     number, n_parts = map(int, re.fullmatch(r"(\d+)-of-(\d+)", share).groups())
     prediction = go_on(Request(image, model, probability, device))

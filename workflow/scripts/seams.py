@@ -8,8 +8,7 @@ import torch
 from unetcore.checkpoint import load_model
 from unetcore.data.io import read_images, to_unit_range, write_stack
 from unetcore.fold_prediction import predict_seams, seam_record
-from unetcore.gpu_probe import probe_gpus
-from unetcore.gpus import reserve_gpus
+from unetcore.gpu_probe import take_gpus
 from unetcore.memory import keep_freed_memory
 from unetcore.script import run
 
@@ -30,9 +29,7 @@ def main(
     threads: int = 1,
 ) -> None:
     torch.set_num_threads(threads)
-    if device != "cpu":
-        reserve_gpus(1)
-        probe_gpus(1, device)
+    take_gpus(1, device)
     keep_freed_memory()
     grey = to_unit_range(read_images(images)[:1], images)
     maps, differences = predict_seams(grey, load_model(model), tile=tile, device=device)

@@ -5,8 +5,7 @@ import logging
 from pathlib import Path
 
 from unetcore.data.files import write_atomically
-from unetcore.gpu_probe import probe_gpus
-from unetcore.gpus import reserve_gpus
+from unetcore.gpu_probe import take_gpus
 from unetcore.script import run
 from unetcore.volumes import Request, start
 
@@ -26,9 +25,7 @@ def main(
     device: str,
     code: str = "",
 ) -> None:
-    if device != "cpu":
-        reserve_gpus(1)
-        probe_gpus(1, device)
+    take_gpus(1, device)
     prediction = start(
         Request(image, model, probability, device, bool(fill_missing)),
         side=chunk,

@@ -3,8 +3,7 @@
 import logging
 from pathlib import Path
 
-from unetcore.gpu_probe import probe_gpus
-from unetcore.gpus import reserve_gpus
+from unetcore.gpu_probe import take_gpus
 from unetcore.script import run
 from unetcore.settings import NetworkConfig, TrainConfig
 from unetcore.tile_cost import Grid, csv_text
@@ -25,9 +24,7 @@ def main(
     threads: int = 1,
     code: str = "",
 ) -> None:
-    if device != "cpu":
-        reserve_gpus(1)
-        probe_gpus(1, device)
+    take_gpus(1, device)
     config = TrainConfig(**training, **watch)
     measured = tile_costs(
         experiment, network, config, grid, device=device, threads=threads, code=code

@@ -7,8 +7,7 @@ import torch
 from unetcore.augment import AugmentConfig
 from unetcore.data.dataset import Dataset
 from unetcore.fold_training import Held, train_fold
-from unetcore.gpu_probe import probe_gpus
-from unetcore.gpus import reserve_gpus
+from unetcore.gpu_probe import take_gpus
 from unetcore.launch import launch
 from unetcore.produce import Products, Settings
 from unetcore.script import run
@@ -43,9 +42,7 @@ def main(
     threads: int = 1,
 ) -> None:
     torch.set_num_threads(threads)
-    if device != "cpu":
-        reserve_gpus(processes)
-        probe_gpus(processes, device)
+    take_gpus(processes, device)
     config = TrainConfig(**training, **watch)
     arguments = {
         "dataset": Dataset(images, labels, frames, classes, weights),
