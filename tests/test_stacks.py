@@ -144,11 +144,15 @@ def test_blocks_that_windows_share_are_decoded_once(tmp_path, images):
     assert len(decoded) == 3
 
 
-def test_nothing_of_a_plain_file_is_decoded_beyond_its_window(tmp_path, images):
+def test_a_window_of_a_plain_file_reads_no_page_of_it(tmp_path, images, monkeypatch):
     path = tmp_path / "images.tif"
     tifffile.imwrite(path, images, photometric="minisblack")
     stack = open_stack(path)
     assert (stack.block, stack.blocks_of(100, 100)) == ((0, 0), 0)
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", lambda page: pytest.fail("read a page"))
+    monkeypatch.setattr(zarr, "open_array", lambda store: pytest.fail("opened blocks"))
+    window = stack.window(1, slice(3, 9), slice(4, 8))
+    np.testing.assert_array_equal(window, images[1, 3:9, 4:8])
 
 
 def test_missing_chunks_are_refused_or_filled(tmp_path, images):

@@ -17,7 +17,6 @@ import tifffile
 import torch
 import zarr
 
-from unetcore import volumes
 from unetcore.checkpoint import save_model
 from unetcore.data.intensity import normalise
 from unetcore.data.io import to_unit_range, write_stack
@@ -440,7 +439,3 @@ def test_a_slide_takes_the_memory_that_was_foretold(tmp_path, kind, side):
     corner = stored["0"][0, -700:, -700:]
     assert np.isfinite(corner).all()
     assert corner.std() > 0
-
-
-def test_everything_exported_has_a_name():
-    assert all(hasattr(volumes, name) for name in volumes.__all__)

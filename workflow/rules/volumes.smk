@@ -33,7 +33,7 @@ rule start_volume:
         probability=volume_image,
         chunk=config["volumes"]["chunk"],
         precision=config["volumes"]["precision"],
-        fill_missing=volume_setting("fill_missing"),
+        fill_missing=volume_setting("fill_missing", False),
         memory_mb=unrecorded(lambda wildcards: config["volumes"]["memory_mb"]),
         device=unrecorded(hardware),
         code=VOLUME_CODE,
@@ -113,7 +113,7 @@ rule evaluate_volume:
     params:
         probability=volume_image,
         names=config["defaults"]["evaluation"]["metrics"],
-        fill_missing=volume_setting("fill_missing"),
+        fill_missing=volume_setting("fill_missing", False),
         code=code_of("evaluate_volume"),
     script:
         "../scripts/evaluate_volume.py"

@@ -26,7 +26,7 @@ def main(
 ) -> None:
     values = evaluate(
         names,
-        Slices(open_labels(labels, fill_missing=bool(fill_missing)), labels),
+        Slices(open_labels(labels, fill_missing=fill_missing), labels),
         Slices(open_probability(probability), probability),
         threads=threads,
     )

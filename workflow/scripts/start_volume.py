@@ -27,7 +27,7 @@ def main(
 ) -> None:
     take_gpus(1, device)
     prediction = start(
-        Request(image, model, probability, device, bool(fill_missing)),
+        Request(image, model, probability, device, fill_missing),
         side=chunk,
         memory=memory_mb * 1_000_000,
         precision=precision,

@@ -9,9 +9,9 @@ wildcard_constraints:
     volume="|".join(map(re.escape, VOLUMES)) or "none",
 
 
-def volume_setting(key):
+def volume_setting(key, default=None):
     """Input or param function: a setting of the rule's volume."""
-    return lambda wildcards: VOLUMES[wildcards.volume].get(key, [])
+    return lambda wildcards: VOLUMES[wildcards.volume].get(key, default)
 
 
 def volume_image(wildcards):
