@@ -50,7 +50,7 @@ ROOMS = (
     {"claims", "studies"},
     {"claim_table"},
     {"export"},
-    {"provenance", "script"},
+    {"provenance", "script", "thresholds"},
     {"produce", "tile_timing"},
     {"fold_prediction", "fold_training", "recipes", "runs", "terminal"},
     {"bundle"},

@@ -4,7 +4,6 @@ import io
 import json
 import logging
 import sys
-from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
@@ -13,34 +12,24 @@ from tqdm import tqdm
 
 from unetcore import __version__
 from unetcore import cli_options as options
+from unetcore.cli_data import new, own_data, validate
 from unetcore.cli_errors import IS_FIRST, OneLinePerProblem
 from unetcore.cli_volume import in_bytes, predict_volume, refuse_options
-from unetcore.data.annotated import (
-    AnnotatedImages,
-    check_labels,
-    kind_of,
-    read_annotated,
-    read_grey,
-    read_stack,
-)
-from unetcore.data.io import (
-    check_pair,
-    open_labels,
-    open_probability,
-    read_labels,
-    write_stack,
-)
+from unetcore.data.annotated import read_label_stack
+from unetcore.data.io import check_pair, open_known, open_labels, open_probability, write_stack
+from unetcore.data.label_map import IGNORED, LabelMap
 from unetcore.data.stacks import open_stack
 from unetcore.duration import duration
 from unetcore.errors import InputError, Interrupted
 from unetcore.memory import keep_freed_memory
 from unetcore.recipes import FAST, RECIPES, weight_map_config
-from unetcore.terminal import command, count, metrics_table, progress, show_annotated
-from unetcore.weights import ignored_pixels, weight_maps
+from unetcore.terminal import command, count, metrics_table, progress, say, show_annotated
+from unetcore.weights import weight_maps
 
 # Modules that need torch, which takes more than a second to import, are imported where needed.
 
 INTERRUPTED = 130  # exit code
+WORTH_A_TRIAL = 50  # steps, whose time is measured before they begin
 ZARR = ".zarr"
 
 
@@ -53,7 +42,6 @@ class _Lines(logging.Handler):
 
 app = typer.Typer(
     cls=OneLinePerProblem,
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -74,8 +62,9 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback(
     epilog=_examples(
-        "unet validate images.tif labels.tif",
-        "unet train images.tif labels.tif -o run",
+        "unet new my-cells/",
+        "unet validate my-cells/dataset.yaml",
+        "unet train my-cells/dataset.yaml -o run",
         "unet predict run new.tif -o probability.tif",
         "unet evaluate new-labels.tif probability.tif",
     )
@@ -85,45 +74,43 @@ def start(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say nothing but what is wrong.")
+    ] = False,
 ) -> None:
     """U-Net (2015) on your own images: train, predict, evaluate."""
     package = logging.getLogger("unetcore")
-    package.setLevel(logging.INFO)
+    package.setLevel(logging.WARNING if quiet else logging.INFO)
     package.handlers = [_Lines()]
 
 
-@app.command(
+app.command(
     epilog=_examples(
-        "unet validate images.tif labels.tif",
-        "unet validate frames/ cells/ --labels-are instances",
-        "unet validate frames/ cells/ --ignore-label 255",
+        "unet new my-cells/",
+        "unet new my-cells/ --label-map 0=ignore,1=background,2=cell",
+        "unet new my-cells/ --labels-are instances --pixel-size 0.5",
     )
-)
-def validate(
-    images: options.Images,
-    labels: options.Labels,
-    labels_are: options.LabelsAre = None,
-    ignore_label: options.IgnoreLabel = None,
-) -> None:
-    """Check images and labels before training."""
-    _read_and_show(images, labels, labels_are, ignore_label)
-    said = {"--labels-are": labels_are, "--ignore-label": ignore_label}
-    words = [word for option in said.items() if option[1] is not None for word in option]
-    typer.echo("\nReady. Train a network on them by:")
-    typer.echo(f"  {command('train', images, labels, '-o', 'run', *words)}")
+)(new)
+app.command(
+    epilog=_examples(
+        "unet validate my-cells/dataset.yaml",
+        "unet validate images.tif labels.tif",
+        "unet validate frames/ cells/ --labels-are instances --ignore-label 255",
+    )
+)(validate)
 
 
 @app.command(
     epilog=_examples(
-        "unet train images.tif labels.tif -o run",
+        "unet train my-cells/dataset.yaml -o run",
         "unet train frames/ cells/ -o run --labels-are instances --steps 5000 --width 32",
         "unet train images.tif labels.tif -o run --recipe paper --device gpu",
     )
 )
 def train(
     images: options.Images,
-    labels: options.Labels,
     out: options.NewRunDir,
+    labels: options.OwnLabels = None,
     recipe: options.RecipeChoice = FAST.name,
     steps: options.Steps = None,
     learning_rate: options.LearningRate = None,
@@ -134,7 +121,11 @@ def train(
     tensorboard: options.TensorBoard = False,
     device: options.Device = "auto",
     labels_are: options.LabelsAre = None,
+    label_map: options.LabelMapText = None,
     ignore_label: options.IgnoreLabel = None,
+    pixel_size: options.PixelSize = None,
+    allow_empty: options.AllowEmpty = None,
+    trust_pairs: options.TrustPairs = None,
 ) -> None:
     """Train a network on images with labels.
 
@@ -147,23 +138,33 @@ def train(
     from unetcore.runs import Run
 
     choose_device(device)  # if there is no GPU, say so before any work
-    annotated = _read_and_show(images, labels, labels_are, ignore_label)
+    data = own_data(
+        images,
+        labels,
+        labels_are=labels_are,
+        label_map=label_map,
+        ignore_label=ignore_label,
+        pixel_size=pixel_size,
+        allow_empty=allow_empty,
+        trust_pairs=trust_pairs,
+    )
+    annotated = data.read()
+    show_annotated(annotated, data.is_guessed)
     chosen = RECIPES[recipe].changed(
         steps=steps,
         learning_rate=learning_rate,
         width=width,
         batch=batch,
         validate_every=FAST.training["validate_every"],
-        ignore_label=ignore_label,
-        largest_tile=largest_tile_for(annotated.images.shape[-2:], FAST.network["depth"]),
+        largest_tile=largest_tile_for(annotated.smallest_shape, FAST.network["depth"]),
     )
     run = Run(out, annotated, chosen, seed, held_out, device, tensorboard)
     if run.is_finished:
-        typer.echo(f"\n{run.folder.model} is of this training, complete: nothing to do.")
+        say(f"\n{run.folder.model} is of this training, complete: nothing to do.")
     else:
         _train(run)
-    typer.echo("\nPredict other images by:")
-    typer.echo(f"  {command('predict', out, 'IMAGE.tif', '-o', 'probability.tif')}")
+    say("\nPredict other images by:")
+    say(f"  {command('predict', out, 'IMAGE.tif', '-o', 'probability.tif')}")
 
 
 @app.command(
@@ -245,26 +246,32 @@ def evaluate(
     unscaled: options.Unscaled = False,
     threads: options.Threads = 1,
     fill_missing: options.FillMissingLabels = False,
+    label_map: options.LabelMapText = None,
+    ignore_label: options.IgnoreLabel = None,
 ) -> None:
     """Compare a prediction with labels.
 
     Of a probability: warping, Rand and pixel error (2012), V_rand and V_info (later), each at its
-    best threshold. Of a segmentation: SEG and IoU of the cell tracking challenge.
+    best threshold. Of a segmentation: SEG and IoU of the cell tracking challenge. What is ignored
+    counts nowhere.
     """
     from unetcore.evaluate import OF_CELLS, OF_MEMBRANES, evaluate
     from unetcore.metrics import Slices
 
     if segmentation and (unscaled or threads > 1):
         raise InputError("--unscaled and --threads are for a probability, not for --segmentation")
-    reference = open_labels(labels, fill_missing=fill_missing)
+    kind = "instances" if segmentation else "mask"
+    reference, ignored = open_known(
+        labels, _label_map(label_map, ignore_label), kind, fill_missing=fill_missing
+    )
     read = open_labels if segmentation else open_stack if unscaled else open_probability
     found = read(probability)
     check_pair(found, reference, images_name=probability, labels_name=labels)
     reference, found = Slices(reference, labels), Slices(found, probability)
     if segmentation:
-        values = evaluate(OF_CELLS, reference, None, segmentation=found)
+        values = evaluate(OF_CELLS, reference, None, segmentation=found, ignored=ignored)
     else:
-        values = evaluate(OF_MEMBRANES, reference, found, threads=threads)
+        values = evaluate(OF_MEMBRANES, reference, found, ignored=ignored, threads=threads)
     typer.echo(json.dumps(values, indent=1) if as_json else metrics_table(values))
 
 
@@ -287,6 +294,7 @@ def weights(
     background_sigma: options.BackgroundSigma = None,
     separation: options.Separation = None,
     separation_sigma: options.SeparationSigma = None,
+    label_map: options.LabelMapText = None,
     ignore_label: options.IgnoreLabel = None,
     labels_are: options.LabelsAre = None,
 ) -> None:
@@ -296,6 +304,7 @@ def weights(
     between cells. In a mask every connected component is a cell. The result is a float32 TIFF of
     as many pages.
     """
+    kind, stack = read_label_stack(labels, _label_map(label_map, ignore_label), labels_are)
     config = weight_map_config(
         FAST,
         form,
@@ -307,12 +316,8 @@ def weights(
         background_sigma=background_sigma,
         separation=separation,
         separation_sigma=separation_sigma,
-        ignore_label=ignore_label,
+        ignore_label=IGNORED,
     )
-    stack = read_stack(labels, read_labels)
-    known = stack[~ignored_pixels(stack, ignore_label)]
-    kind = labels_are or kind_of(known)
-    check_labels(known, kind, name=labels)
     _, maps = weight_maps(stack, kind, config)
     write_stack(out, maps)
     pages = count(len(maps), "weight map")
@@ -338,13 +343,10 @@ def export(run_dir: options.RunDir, out: options.Out) -> None:
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB; its README.md says how to use it")
 
 
-def _read_and_show(images, labels, labels_are, ignore_label) -> AnnotatedImages:
-    annotated = read_annotated(images, labels, labels_are, ignore_label)
-    known = replace(annotated, labels=np.where(annotated.ignored, 0, annotated.labels))
-    show_annotated(images, labels, known, guessed=labels_are)
-    if ignore_label is not None:
-        typer.echo(f"        {100 * annotated.ignored.mean():.1f} % ignored, label {ignore_label}")
-    return annotated
+def _label_map(text: str | None, ignore_label: int | None) -> LabelMap:
+    """Meaning of values as options give it."""
+    meanings = LabelMap() if text is None else LabelMap.parse(text)
+    return meanings.with_ignored(ignore_label)
 
 
 def _train(run) -> None:
@@ -363,16 +365,18 @@ def _train(run) -> None:
         )
         raise typer.Exit(INTERRUPTED) from None
     last = history[-1]
-    typer.echo(f"{run.folder.model}: loss {last.loss:.4f} after {duration(last.seconds)}")
+    say(f"{run.folder.model}: loss {last.loss:.4f} after {duration(last.seconds)}")
 
 
 def _announced(run):
     """Train, and show how far it is."""
     training, done = run.settings.training, run.folder.steps_done()
-    what = f"the {training.steps - done:,} left of " if done else ""
-    typer.echo(
+    left = training.steps - done
+    what = f"the {left:,} left of " if done else ""
+    time = f", about {duration(left * run.seconds_per_update())}" if left >= WORTH_A_TRIAL else ""
+    say(
         f"\nRecipe {run.recipe.name}, width {run.settings.network.width}: "
-        f"{what}{training.steps:,} steps."
+        f"{what}{training.steps:,} steps{time}."
     )
     with progress(training.steps, done, training.batch) as report:
         return run.train(report)

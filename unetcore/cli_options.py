@@ -31,11 +31,23 @@ def _of_recipe(section: str, name: str, what: str, least: int):
 
 # Of several commands.
 Images = Annotated[
-    Path, typer.Argument(metavar="IMAGES", help="Grey images: a TIFF stack, or a folder of TIFFs.")
+    Path,
+    typer.Argument(
+        metavar="IMAGES",
+        help="An image, a folder of images, or what holds images and labels: a folder, a sample "
+        "sheet (.csv), or what `unet new` wrote (.yaml).",
+    ),
 ]
-Labels = Annotated[
-    Path, typer.Argument(metavar="LABELS", help="Labels of the images, in the same order.")
+OwnLabels = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[LABELS]",
+        help="Labels of the image, or a folder of labels: images of labels, or regions of Fiji "
+        "(.zip, .roi). Pairs have the same name.",
+        show_default=False,
+    ),
 ]
+Labels = Annotated[Path, typer.Argument(metavar="LABELS", help="Labels: an image or a folder.")]
 LabelsAre = Annotated[
     LabelKind | None,
     typer.Option(
@@ -52,11 +64,63 @@ IgnoreLabel = Annotated[
         show_default=False,
     ),
 ]
+LabelMapText = Annotated[
+    str | None,
+    typer.Option(
+        "--label-map",
+        metavar="MAP",
+        help="What values mean, cell, background or ignore, as in 0=cell,255=background or "
+        "0=ignore,1=background,2=cell.",
+        show_default="0 is background, all else cell",
+    ),
+]
+PixelSize = Annotated[
+    float | None,
+    typer.Option(
+        metavar="UM",
+        help="Bring all images to this side of a pixel in micrometres.",
+        show_default="as they are",
+    ),
+]
+AllowEmpty = Annotated[
+    bool | None,
+    typer.Option("--allow-empty", help="Labels without a cell are meant.", show_default=False),
+]
+TrustPairs = Annotated[
+    bool | None,
+    typer.Option(
+        "--trust-pairs",
+        help="Labels are right, even where they seem to be of another image.",
+        show_default=False,
+    ),
+]
 Device = Annotated[
     WhereToCompute, typer.Option(help="Where to compute; auto takes a GPU if there is one.")
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="File to write.")]
 RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder that `unet train` made.")]
+
+# Of `new` and `validate`.
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FOLDER",
+        help="Folder with images/ and labels/, or with files like a.tif and a_labels.tif.",
+    ),
+]
+Name = Annotated[
+    str | None, typer.Option(help="Of the data set.", show_default="that of the folder")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier call wrote.")]
+Sheet = Annotated[
+    Path,
+    typer.Option(
+        "--picture", metavar="PNG", help="Picture of images and labels, to be looked at."
+    ),
+]
+FactsAsJson = Annotated[
+    bool, typer.Option("--json", help="Print what was found as JSON, and nothing else.")
+]
 
 # Of `train`.
 NewRunDir = Annotated[

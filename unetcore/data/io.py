@@ -12,6 +12,7 @@ import numpy as np
 import tifffile
 
 from unetcore.data.files import check_space, replacing
+from unetcore.data.label_map import IGNORED, LabelMap
 from unetcore.data.stacks import Stack, is_zarr, open_stack
 from unetcore.data.tiff import STACK_AXES, reading, refuse_colour, refuse_empty
 from unetcore.errors import InputError
@@ -105,6 +106,40 @@ def open_labels(
     return ConvertedStack(stack, pages, _named_whole_numbers)
 
 
+def open_known(
+    path: Path, label_map: LabelMap, kind: str, *, fill_missing: bool = False
+) -> tuple["ConvertedStack", "ConvertedStack | None"]:
+    """Labels as a map tells what they mean, read slice by slice, and which pixels are ignored.
+
+    Parameters
+    ----------
+    path, fill_missing : as of `open_labels`.
+    label_map : what the values mean. An empty one leaves them as they are.
+    kind : "mask" or "instances".
+
+    Returns
+    -------
+    labels : ConvertedStack of integers >= 0; 0 where they are ignored.
+    ignored : ConvertedStack of bools; None where nothing can be ignored.
+    """
+    if not label_map.meanings:
+        return open_labels(path, fill_missing=fill_missing), None
+    stack = open_stack(path, fill_missing=fill_missing)
+
+    def coded(labels, name):
+        return label_map.apply(labels, kind, name)
+
+    def known(labels, name):
+        found = coded(labels, name)
+        return np.where(found == IGNORED, 0, found)
+
+    def ignored(labels, name):
+        return coded(labels, name) == IGNORED
+
+    of_pixels = ConvertedStack(stack, None, ignored, dtype=np.dtype(bool))
+    return ConvertedStack(stack, None, known, dtype=np.dtype(np.uint16)), of_pixels
+
+
 def open_probability(path: Path, pages: Sequence[int] | None = None) -> "ConvertedStack":
     """Probability map that is read slice by slice, on the scale 0 to 1; see `open_labels`."""
     return ConvertedStack(open_stack(path), pages, to_unit_range)
@@ -118,17 +153,24 @@ class ConvertedStack:
     stack : where the slices are.
     pages : their numbers there; None: all.
     convert : function of a slice and of what messages call it.
+    dtype : type of the numbers after that; None: that of the file.
 
     Attributes
     ----------
     shape : (N, H, W).
-    dtype : type of the numbers in the file.
+    dtype : as given, or the type of the numbers in the file.
     """
 
-    def __init__(self, stack: Stack, pages: Sequence[int] | None, convert: Callable):
+    def __init__(
+        self,
+        stack: Stack,
+        pages: Sequence[int] | None,
+        convert: Callable,
+        dtype: np.dtype | None = None,
+    ):
         self._stack, self._convert = stack, convert
         self._pages = range(len(stack)) if pages is None else pages
-        self.shape, self.dtype = (len(self._pages), *stack.shape[1:]), stack.dtype
+        self.shape, self.dtype = (len(self._pages), *stack.shape[1:]), dtype or stack.dtype
 
     def __len__(self) -> int:
         return len(self._pages)

@@ -1,0 +1,228 @@
+"""A data set of one's own as an entry of the configuration, for command line and workflow."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from scipy import ndimage
+
+from unetcore.data.annotated import DataSettings, Pair, kind_of
+from unetcore.data.label_map import BACKGROUND, CELL, LabelMap, looks_like_membranes
+from unetcore.data.samples import Sample
+from unetcore.errors import InputError, first_line
+
+SUFFIXES = (".yaml", ".yml")
+REQUIRED = ("title", "samples", "labels_are", "label_map", "pixel_size_um")
+OPTIONAL = ("allow_empty", "trust_pairs")
+MOST_FOLDS = 5
+MOST_CLASSES, PIECES = 6, 2  # values, and places of each, that are rather classes than cells
+OF_MASKS = "[warping_error, rand_error, pixel_error, v_rand, v_info]"
+OF_INSTANCES = "[seg, iou]"
+TEXT = """\
+# Written by `unet new`. What it says of the files can be changed here:
+#   unet validate {file}
+#   unet train {file} -o run
+# It is laid over the workflow's configuration for a cross-validation with tables and a report:
+#   snakemake {name} --cores all --configfile {file}
+
+datasets:
+  {name}:
+    title: {title}
+    samples: {samples}
+    labels_are: {labels_are} # mask: {{0: background, 255: cell}}; instances: a number per cell
+    label_map: {label_map} # value: background, cell or ignore
+    pixel_size_um: {pixel_size_um} # images are brought to it; null leaves them as they are
+
+experiments:
+  {name}:
+    title: {title}
+    dataset: {name}
+    recipe: fast
+    split: {split} # {why}
+    folds: {folds}
+    seeds: [0]
+    averaging: [none]
+    evaluation: {{metrics: {metrics}}}
+
+tables:
+  {name}: [{name}]
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set of one's own.
+
+    Attributes
+    ----------
+    name : by which experiments ask for it.
+    title : the same for people.
+    samples : its sample sheet.
+    settings : how its files are to be read.
+    """
+
+    name: str
+    title: str
+    samples: Path
+    settings: DataSettings
+
+
+def read_entry(path: Path) -> Entry:
+    """Read the one data set of a configuration file.
+
+    Raises
+    ------
+    InputError : no such file, no YAML, none or several data sets, or as `entry_of`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        config = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a YAML file ({first_line(error)})") from error
+    found = config.get("datasets") if isinstance(config, dict) else None
+    if not isinstance(found, dict) or len(found) != 1:
+        n = len(found) if isinstance(found, dict) else 0
+        raise InputError(f"{path}: {n} entries below datasets, expected one")
+    (name, values), *_ = found.items()
+    try:
+        return entry_of(str(name), values)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def entry_of(name: str, values: Mapping) -> Entry:
+    """Data set by its entry in the configuration.
+
+    Raises
+    ------
+    InputError : a key is missing or unknown, or a value is not as `DataSettings` wants it.
+    """
+    where = f"datasets.{name}"
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: expected keys and values")
+    if unknown := sorted(values.keys() - {*REQUIRED, *OPTIONAL}):
+        raise InputError(f"{where}: unknown key {unknown[0]!r}")
+    if missing := [key for key in REQUIRED if key not in values]:
+        raise InputError(f"{where}: key {missing[0]!r} is missing")
+    label_map = values["label_map"] or {}
+    if not isinstance(label_map, dict):
+        raise InputError(f"{where}.label_map: expected VALUE: MEANING, as in {{0: background}}")
+    try:
+        settings = DataSettings(
+            values["labels_are"],
+            LabelMap(label_map),
+            values["pixel_size_um"],
+            **{key: values[key] for key in OPTIONAL if key in values},
+        )
+    except (InputError, TypeError) as error:
+        raise InputError(f"{where}: {error}") from error
+    return Entry(name, str(values["title"]), Path(values["samples"]), settings)
+
+
+def entry_text(entry: Entry, file: Path, samples: Sequence[Sample], n_slices: int) -> str:
+    """Configuration file with a data set, and an experiment that cross-validates on it.
+
+    Parameters
+    ----------
+    file : name of the file.
+    samples, n_slices : of the data set.
+    """
+    settings = entry.settings
+    split, folds, why = _split(samples, n_slices)
+    return TEXT.format(
+        file=file,
+        name=entry.name,
+        title=_quoted(entry.title),
+        samples=_quoted(str(entry.samples)),
+        labels_are=settings.labels_are,
+        label_map=yaml.safe_dump(
+            dict(settings.label_map.meanings), default_flow_style=True, width=10_000
+        ).strip(),
+        pixel_size_um="null" if settings.pixel_size_um is None else settings.pixel_size_um,
+        split=split,
+        why=why,
+        folds=folds,
+        metrics=OF_MASKS if settings.labels_are == "mask" else OF_INSTANCES,
+    )
+
+
+def name_of(folder: Path) -> str:
+    """Name for the data set of a folder: small letters, digits and hyphens.
+
+    Examples
+    --------
+    >>> name_of(Path("Meine Zellen (Müller)"))
+    'meine-zellen-muller'
+    """
+    plain = unicodedata.normalize("NFKD", folder.resolve().name)
+    letters = plain.encode("ascii", "ignore").decode().lower()
+    return re.sub("[^a-z0-9]+", "-", letters).strip("-") or "my-images"
+
+
+def guess_settings(pairs: Sequence[Pair], given: DataSettings) -> DataSettings:
+    """Settings in which everything is said that labels tell, and that was not given.
+
+    In a mask whose one value looks like lines around regions, membranes were labelled, and cells
+    are what is between them.
+
+    Raises
+    ------
+    InputError : a few values that may be classes or cells.
+    """
+    kind = given.labels_are or kind_of(pairs, given.label_map)
+    if given.labels_are is None and kind == "instances":
+        _refuse_classes(pairs)
+    if kind != "mask" or CELL in given.label_map.meanings.values():
+        return DataSettings(kind, given.label_map, given.pixel_size_um)
+    known = given.label_map.meanings
+    values = np.unique(np.concatenate([np.unique(pair.raw) for pair in pairs])).tolist()
+    left = [value for value in values if value not in known]
+    meanings = dict(zip(left, (BACKGROUND, CELL), strict=False))
+    if len(left) == 2 and _marks_membranes(pairs, left[1]):
+        meanings = {left[0]: CELL, left[1]: BACKGROUND}
+    return DataSettings(kind, LabelMap({**known, **meanings}), given.pixel_size_um)
+
+
+def _refuse_classes(pairs) -> None:
+    """Refuse a few values, each in many places, which are classes rather than cells."""
+    pages = [page for pair in pairs for page in pair.raw]
+    values = np.unique(np.concatenate([np.unique(page) for page in pages])).tolist()
+    if len(values) > MOST_CLASSES:
+        return
+    pieces = [ndimage.label(page == value)[1] for page in pages for value in np.unique(page)]
+    if np.mean(pieces) > PIECES:
+        raise InputError(
+            f"labels: the values {', '.join(map(str, values))}: say what they mean, as in "
+            "--label-map 0=ignore,1=background,2=cell, or --labels-are instances"
+        )
+
+
+def _marks_membranes(pairs, value) -> bool:
+    """Whether a value looks like membranes in most images that have it."""
+    pages = [page == value for pair in pairs for page in pair.raw]
+    told = [looks_like_membranes(page) for page in pages if page.any()]
+    return sum(told) > len(told) / 2
+
+
+def _split(samples, n_slices) -> tuple[str, str, str]:
+    """Scheme of the folds, their names, and why."""
+    training = [sample for sample in samples if sample.split == "train"]
+    if len(training) < len(samples):
+        return "{by: sequence}", "[official]", "trained on split train, tested on split test"
+    if n_slices > len(training) > 1:
+        names = ", ".join(_quoted(sample.id) for sample in training[:MOST_FOLDS])
+        return "{by: sequence}", f"[{names}]", "each stack is tested by the others"
+    n = min(MOST_FOLDS, n_slices)
+    names = ", ".join(f'"{k}"' for k in range(n))
+    return f"{{blocks: {n}}}", f"[{names}]", "cross-validation on blocks of images"
+
+
+def _quoted(text: str) -> str:
+    """Text as YAML, in quotes where it needs them."""
+    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=10_000).strip()
