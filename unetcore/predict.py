@@ -233,7 +233,7 @@ def predict_probability(
 
     Parameters
     ----------
-    image : (H, W) float32 array, normalised as in training.
+    image : (H, W) or (C, H, W) float32 array, normalised as in training.
     predictor : network of two or more classes.
     averaging : versions of the image whose results are averaged. "rot7": rotated by k 360/7
         degrees, as in the paper's EM result; "d4": the 8 symmetries of the square; "mirror4": the
@@ -246,7 +246,7 @@ def predict_probability(
 
     Raises
     ------
-    InputError : unknown averaging or tile.
+    InputError : unknown averaging or tile, or an image of other channels than the network takes.
 
     Notes
     -----
@@ -256,10 +256,11 @@ def predict_probability(
     The paper does not say what is averaged. As in the release, "mirror4" averages scores; the
     others average probabilities.
     """
-    versions = _versions(averaging, image.shape)
+    versions = _versions(averaging, image.shape[-2:])
+    channels = image.reshape(-1, *image.shape[-2:])
     total = 0.0
     for version in versions:
-        scores = predict_tiled(version.forward(image[None]), predictor, tile)
+        scores = predict_tiled(version.forward(channels), predictor, tile)
         total = total + version.backward(scores if averaging == "mirror4" else softmax(scores))
     mean = total / len(versions)
     probability = softmax(mean)[1] if averaging == "mirror4" else mean[1]

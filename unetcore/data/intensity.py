@@ -11,17 +11,18 @@ def normalise(images: np.ndarray, kind: str) -> np.ndarray:
     """Map grey values to what the network is trained on.
 
     The map is affine and fixed for a whole slice, so that a tile of a slice is predicted exactly
-    as the whole slice is.
+    as the whole slice is. Of several channels each has a map of its own.
 
     Parameters
     ----------
-    images : (N, H, W) float32 array in [0, 1].
+    images : (N, H, W) or (N, C, H, W) float32 array, in [0, 1] or as `unetcore.data.io.grey_values`
+        makes it.
     kind : "unit" leaves them (the authors' release does so for PhC-U373), "slice" gives every
-        slice mean 0 and standard deviation 1.
+        channel of every slice mean 0 and standard deviation 1.
 
     Returns
     -------
-    (N, H, W) float32 array.
+    float32 array of the same shape.
 
     Raises
     ------
@@ -31,6 +32,6 @@ def normalise(images: np.ndarray, kind: str) -> np.ndarray:
         raise InputError(f"normalisation {kind!r}: need one of {', '.join(NORMALISATIONS)}")
     if kind == "unit":
         return images
-    mean = images.mean(axis=(1, 2), keepdims=True, dtype=np.float64)
-    std = images.std(axis=(1, 2), keepdims=True, dtype=np.float64)
+    mean = images.mean(axis=(-2, -1), keepdims=True, dtype=np.float64)
+    std = images.std(axis=(-2, -1), keepdims=True, dtype=np.float64)
     return ((images - mean) / np.maximum(std, 1e-6)).astype(np.float32)
