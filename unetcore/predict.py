@@ -246,7 +246,7 @@ def predict_probability(
 
     Raises
     ------
-    InputError : unknown averaging or tile.
+    InputError : unknown averaging or tile, or an image of other channels than the network takes.
 
     Notes
     -----

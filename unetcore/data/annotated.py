@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from skimage.transform import resize
 
-from unetcore.data.intensity import grey_values, normalise
+from unetcore.data.intensity import normalise
+from unetcore.data.io import grey_values
 from unetcore.data.label_map import IGNORED, LabelMap
 from unetcore.data.pictures import Picture, read_picture
 from unetcore.data.rois import SUFFIXES as OF_ROIS
@@ -60,8 +61,8 @@ class AnnotatedImages:
     Attributes
     ----------
     names : of the images; slices of a stack have its name and their number.
-    images : (C, H, W) float32 array each: whole numbers of 8 and 16 bit on the scale 0 to 1, all
-        else as it is. Sizes may differ.
+    images : (C, H, W) array each, of the file's numbers, or float32 where images were brought to
+        another size. Sizes may differ.
     labels : (H, W) uint16 array each: 0 = background, `IGNORED` = not known, else cell.
     n_held_out : number of images, the last ones, that the sample sheet keeps from training.
     kind : what the labels are, "mask" or "instances".
@@ -114,7 +115,8 @@ class AnnotatedImages:
         images = np.empty((len(shapes), self.n_channels, *shape), np.float32)
         labels = np.full((len(shapes), *shape), IGNORED, np.uint16)
         for k, (height, width) in enumerate(shapes):
-            image = normalise(self.images[k][None], normalisation, self.names[k])[0]
+            grey = grey_values(self.images[k], normalisation, self.names[k])
+            image = normalise(grey[None], normalisation, self.names[k])[0]
             rows, columns = mirror_index(0, shape[0], height), mirror_index(0, shape[1], width)
             images[k] = image[:, rows[:, None], columns]
             labels[k, :height, :width] = self.labels[k]
@@ -328,13 +330,12 @@ def _slices(pair: Pair, kind: str, settings: DataSettings) -> list[_Slice]:
     sample, path = pair.sample, pair.sample.labels
     labels = settings.label_map.apply(pair.raw, kind, path)
     _refuse_meaningless(labels, kind, sample, settings)
-    grey = grey_values(pair.picture.pixels)
     size = _wanted_size(pair, settings)
-    n_slices = len(grey)
+    n_slices = len(labels)
     names = [sample.id] if n_slices == 1 else [f"{sample.id}-{z:02d}" for z in range(n_slices)]
     return [
         _Slice(name, _resized(image, size), _resized_labels(page, size), sample.split == "test")
-        for name, image, page in zip(names, grey, labels, strict=True)
+        for name, image, page in zip(names, pair.picture.pixels, labels, strict=True)
     ]
 
 
@@ -394,8 +395,8 @@ def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Image (C, H, W) of another size, smoothed where it shrinks."""
     if image.shape[-2:] == size:
         return image
-    shape = (len(image), *size)
-    return resize(image, shape, order=1, mode="reflect", anti_aliasing=True).astype(np.float32)
+    grey, shape = grey_values(image, "slice", "image"), (len(image), *size)
+    return resize(grey, shape, order=1, mode="reflect", anti_aliasing=True).astype(np.float32)
 
 
 def _resized_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -213,6 +213,33 @@ def to_unit_range(images: np.ndarray, name: str) -> np.ndarray:
     return images.astype(np.float32)
 
 
+def grey_values(pixels: np.ndarray, kind: str, name: str) -> np.ndarray:
+    """Numbers of an image as the floats that `unetcore.data.intensity.normalise` takes.
+
+    Parameters
+    ----------
+    pixels : real numbers, of any shape.
+    kind : normalisation that will follow. For "unit" the number type says what is white: uint8,
+        uint16, or floats in [0, 1]. For "slice" any numbers will do, as a common factor changes
+        nothing.
+    name : what the message calls the image, for instance its file.
+
+    Returns
+    -------
+    float32 array of the same shape. uint8 and uint16 are divided by their largest number; with
+    "slice" anything else by a power of two that brings it to at most 1.
+
+    Raises
+    ------
+    InputError : for "unit", another number type, or a float outside [0, 1].
+    """
+    if kind != "slice" or pixels.dtype.name in ("uint8", "uint16"):
+        return to_unit_range(pixels, name)
+    wide = pixels.astype(np.float64)
+    _, exponent = np.frexp(np.abs(wide).max(initial=0))
+    return np.ldexp(wide, -exponent).astype(np.float32)
+
+
 def check_pair(
     images: np.ndarray,
     labels: np.ndarray,

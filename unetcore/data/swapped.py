@@ -68,6 +68,7 @@ def looks_like_grey_values(labels: np.ndarray) -> bool:
 def _thinned(image, labels):
     """Grey values and local contrast, (F, n), and labels, (n,), of every few pixels."""
     step = max(1, -(-max(labels.shape) // SIDE))
+    image = image.astype(np.float64)
     contrast = [ndimage.gaussian_gradient_magnitude(channel, 1.5) for channel in image]
     features = np.concatenate((image, contrast))[:, ::step, ::step]
     return features.reshape(len(features), -1), labels[::step, ::step].ravel()
