@@ -55,6 +55,7 @@ ROOMS = (
     {"fold_prediction", "fold_training", "recipes", "runs", "terminal"},
     {"bundle"},
     {"cli_errors", "cli_options", "cli_volume"},
+    {"cli_data"},
     {"cli"},
 )
 WITHOUT_TORCH = (

@@ -23,7 +23,7 @@ from unetcore.duration import duration
 from unetcore.errors import InputError, Interrupted
 from unetcore.memory import keep_freed_memory
 from unetcore.recipes import FAST, RECIPES, weight_map_config
-from unetcore.terminal import command, count, metrics_table, progress, say, show_annotated
+from unetcore.terminal import be_quiet, command, count, metrics_table, progress, say, show_annotated
 from unetcore.weights import weight_maps
 
 # Modules that need torch, which takes more than a second to import, are imported where needed.
@@ -79,6 +79,7 @@ def start(
     ] = False,
 ) -> None:
     """U-Net (2015) on your own images: train, predict, evaluate."""
+    be_quiet(quiet)
     package = logging.getLogger("unetcore")
     package.setLevel(logging.WARNING if quiet else logging.INFO)
     package.handlers = [_Lines()]
@@ -304,7 +305,6 @@ def weights(
     between cells. In a mask every connected component is a cell. The result is a float32 TIFF of
     as many pages.
     """
-    kind, stack = read_label_stack(labels, _label_map(label_map, ignore_label), labels_are)
     config = weight_map_config(
         FAST,
         form,
@@ -318,6 +318,7 @@ def weights(
         separation_sigma=separation_sigma,
         ignore_label=IGNORED,
     )
+    kind, stack = read_label_stack(labels, _label_map(label_map, ignore_label), labels_are)
     _, maps = weight_maps(stack, kind, config)
     write_stack(out, maps)
     pages = count(len(maps), "weight map")

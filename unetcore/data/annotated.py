@@ -295,7 +295,7 @@ class _Slice:
 def _read_pair(sample: Sample) -> Pair:
     picture = read_picture(sample.image)
     raw = read_labels_of(sample.labels, picture)
-    if len(np.unique(picture.pixels)) <= 2 and len(np.unique(raw)) > 2:
+    if len(np.unique(picture.pixels)) == 2 and len(np.unique(raw)) > 2:
         raise InputError(
             f"{sample.image}: two values only, and {sample.labels} has more: are images and labels "
             "swapped?"
