@@ -60,7 +60,12 @@ def test_a_map_that_says_nothing_is_refused(text, message):
     ("text", "kind", "values", "message"),
     [
         ("0=cell,1=background", "mask", [0, 2], r"l\.png: value 2 is not in the label map"),
-        ("9=ignore", "mask", [0, 1, 2], r"l\.png: a mask of the values 0, 1, 2: .*, or a label map"),
+        (
+            "9=ignore",
+            "mask",
+            [0, 1, 2],
+            r"l\.png: a mask of the values 0, 1, 2: .*, or a label map",
+        ),
         ("1=cell", "instances", [0, 1], "in instances every number is a cell"),
         ("9=ignore", "mask", [0, 0.5], r"l\.png: label 0\.5: need whole numbers"),
         ("9=ignore", "mask", [0, -1], r"l\.png: label -1"),

@@ -114,9 +114,7 @@ Name = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier call wrote.")]
 Sheet = Annotated[
     Path,
-    typer.Option(
-        "--picture", metavar="PNG", help="Picture of images and labels, to be looked at."
-    ),
+    typer.Option("--picture", metavar="PNG", help="Picture of images and labels, to be looked at."),
 ]
 FactsAsJson = Annotated[
     bool, typer.Option("--json", help="Print what was found as JSON, and nothing else.")

@@ -142,9 +142,7 @@ def read_annotated(
     pairs = read_pairs(sorted(samples, key=lambda sample: sample.split == "test"))  # stable
     kind = settings.labels_are or kind_of(pairs, settings.label_map)
     slices = [
-        piece
-        for pair in pairs
-        for piece in problems.attempt(_slices, pair, kind, settings) or ()
+        piece for pair in pairs for piece in problems.attempt(_slices, pair, kind, settings) or ()
     ]
     problems.raise_any()
     annotated = AnnotatedImages(
@@ -232,9 +230,7 @@ def _read_label_image(path: Path) -> np.ndarray:
     return labels.pixels[:, 0]
 
 
-def read_label_stack(
-    path: Path, label_map: LabelMap, kind: str | None
-) -> tuple[str, np.ndarray]:
+def read_label_stack(path: Path, label_map: LabelMap, kind: str | None) -> tuple[str, np.ndarray]:
     """Labels by themselves: one image, or all of a folder that have the same size.
 
     Parameters
