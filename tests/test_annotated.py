@@ -8,9 +8,10 @@ from roifile import ROI_TYPE, ImagejRoi, roiwrite
 
 from unetcore.data.annotated import DataSettings, read_annotated, read_label_stack
 from unetcore.data.io import write_stack
-from unetcore.data.label_map import IGNORED, LabelMap
+from unetcore.data.label_map import LabelMap
 from unetcore.data.samples import Sample, find_samples
 from unetcore.errors import InputError
+from unetcore.labels import IGNORED
 
 
 def pair(folder, name, image, labels, *, suffix=".tif"):

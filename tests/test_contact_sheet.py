@@ -3,9 +3,9 @@
 import numpy as np
 from matplotlib.colors import to_rgba
 
-from unetcore.data.label_map import IGNORED
 from unetcore.figures.contact_sheet import MOST, contact_sheet
 from unetcore.figures.style import BLUE, ORANGE, PURPLE, save
+from unetcore.labels import IGNORED
 
 
 def visible(figure):

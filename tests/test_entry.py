@@ -7,12 +7,13 @@ import yaml
 from test_annotated import halves, noise, pair
 
 from unetcore.data.annotated import DataSettings, read_pairs
-from unetcore.data.entry import Entry, entry_text, guess_settings, name_of, read_entry
+from unetcore.data.entry import Entry, Numbers, entry_text, guess_settings, name_of, read_entry
 from unetcore.data.label_map import LabelMap
 from unetcore.data.phantom_em import draw_sections
 from unetcore.data.samples import Sample, find_samples
 from unetcore.errors import InputError
 
+NUMBERS = Numbers(width=16, steps=2500, output_tile=388, smallest_object=12)
 GOOD = {
     "title": "Cells: \"ours\" & 'theirs', µm",
     "samples": "a b/samples.csv",
@@ -33,7 +34,7 @@ def test_what_is_written_is_read(tmp_path):
     assert entry.settings.label_map.meanings == GOOD["label_map"]
     path = tmp_path / "again.yaml"
     samples = [Sample(name, path, path) for name in "abc"]
-    path.write_text(entry_text(entry, path, samples, 3), "utf-8")
+    path.write_text(entry_text(entry, path, samples, 3, NUMBERS), "utf-8")
     assert read_entry(path) == entry
     experiment = yaml.safe_load(path.read_text())["experiments"]["cells"]
     assert experiment["split"] == {"blocks": 3}
@@ -53,7 +54,7 @@ def test_what_is_written_is_read(tmp_path):
 def test_folds_keep_together_what_looks_alike(tmp_path, splits, n_slices, split, folds):
     entry = Entry("cells", "Cells", tmp_path / "s.csv", DataSettings("instances"))
     samples = [Sample(f"s{k}", tmp_path, tmp_path, name) for k, name in enumerate(splits)]
-    text = entry_text(entry, tmp_path / "x.yaml", samples, n_slices)
+    text = entry_text(entry, tmp_path / "x.yaml", samples, n_slices, NUMBERS)
     experiment = yaml.safe_load(text)["experiments"]["cells"]
     assert (experiment["split"], experiment["folds"]) == (split, folds)
     assert experiment["evaluation"]["metrics"] == ["seg", "iou"]
@@ -100,8 +101,12 @@ def test_files_that_hold_no_data_set_are_refused(tmp_path, content, message):
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("Meine Zellen (Müller)", "meine-zellen-muller"), ("2015_U-Net", "2015-u-net"), ("ß", "my-images")],
-)  # fmt: skip
+    [
+        ("Meine Zellen (Müller)", "meine-zellen-muller"),
+        ("2015_U-Net", "2015-u-net"),
+        ("ß", "my-images"),
+    ],
+)
 def test_names_are_those_that_experiments_may_have(tmp_path, name, expected):
     assert name_of(tmp_path / name) == expected
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from unetcore.data.label_map import IGNORED, LabelMap, looks_like_membranes
+from unetcore.data.label_map import LabelMap, looks_like_membranes
 from unetcore.data.phantom_em import draw_sections
 from unetcore.errors import InputError
+from unetcore.labels import IGNORED
 
 
 def test_without_a_map_0_is_background_and_one_other_value_cell():

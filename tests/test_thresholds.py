@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from unetcore.data.label_map import IGNORED
 from unetcore.errors import InputError
+from unetcore.labels import IGNORED
 from unetcore.thresholds import choose_threshold, smallest_object
 
 CUTTING = {"smallest_object": 0}

@@ -17,10 +17,11 @@ from unetcore.cli_errors import IS_FIRST, OneLinePerProblem
 from unetcore.cli_volume import in_bytes, predict_volume, refuse_options
 from unetcore.data.annotated import read_label_stack
 from unetcore.data.io import check_pair, open_known, open_labels, open_probability, write_stack
-from unetcore.data.label_map import IGNORED, LabelMap
+from unetcore.data.label_map import LabelMap
 from unetcore.data.stacks import open_stack
 from unetcore.duration import duration
 from unetcore.errors import InputError, Interrupted
+from unetcore.labels import IGNORED
 from unetcore.memory import keep_freed_memory
 from unetcore.recipes import FAST, RECIPES, weight_map_config
 from unetcore.terminal import be_quiet, command, count, metrics_table, progress, say, show_annotated

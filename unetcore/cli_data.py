@@ -1,6 +1,7 @@
 """People's own images on the command line: `unet new`, `unet validate`, and what verbs share."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,12 +9,22 @@ import typer
 
 from unetcore import cli_options as options
 from unetcore.data import entry as entries
-from unetcore.data.annotated import AnnotatedImages, DataSettings, read_annotated, read_pairs
+from unetcore.data.annotated import (
+    AnnotatedImages,
+    DataSettings,
+    Pair,
+    read_annotated,
+    read_pairs,
+    wanted_size,
+)
 from unetcore.data.files import replacing, write_atomically
 from unetcore.data.label_map import CELL, LabelMap
 from unetcore.data.samples import Sample, find_samples, read_samples, write_samples
 from unetcore.errors import InputError
+from unetcore.geometry import largest_tile_for
+from unetcore.recipes import FAST
 from unetcore.terminal import command, count, facts_of, say, show_annotated
+from unetcore.thresholds import smallest_object
 
 SHEET, ENTRY = "samples.csv", "dataset.yaml"
 
@@ -122,7 +133,7 @@ def new(
     called = entries.name_of(folder) if name is None else name
     entry = entries.Entry(called, folder.resolve().name, sheet.resolve(), settings)
     n_slices = sum(len(pair.raw) for pair in pairs if pair.sample.split == "train")
-    text = entries.entry_text(entry, file, samples, n_slices)
+    text = entries.entry_text(entry, file, samples, n_slices, _numbers(pairs, settings))
     write_samples(sheet, samples)
     write_atomically(file, text.encode())
     say(f"{sheet}: {count(len(samples), 'image')} with labels")
@@ -169,6 +180,20 @@ def validate(
     show_annotated(annotated, data.is_guessed)
     say(f"\n{picture}: are the cells marked?")
     _say_next("If so, train a network by", command("train", *data.paths, "-o", "run", *data.words))
+
+
+def _numbers(pairs: Sequence[Pair], settings: DataSettings) -> entries.Numbers:
+    """Numbers of the recipe `fast` for images and cells of these sizes."""
+    kind = settings.labels_are
+    labels = [settings.label_map.apply(pair.raw, kind, pair.sample.labels) for pair in pairs]
+    largest = tuple(map(max, zip(*(wanted_size(pair, settings) for pair in pairs), strict=True)))
+    tile = min(FAST.training["output_tile"], largest_tile_for(largest, FAST.network["depth"]))
+    return entries.Numbers(
+        width=FAST.network["width"],
+        steps=FAST.training["steps"],
+        output_tile=tile,
+        smallest_object=smallest_object([page for stack in labels for page in stack], kind),
+    )
 
 
 def _in_words(settings: DataSettings) -> str:

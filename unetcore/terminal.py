@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+
 import numpy as np
 import typer
 from scipy import ndimage
 from tqdm import tqdm
 
 from unetcore.data.annotated import AnnotatedImages
-from unetcore.data.label_map import IGNORED
 from unetcore.history import Progress, progress_line
+from unetcore.labels import IGNORED
 from unetcore.tables import MEASURES
 
 logger = logging.getLogger(__name__)

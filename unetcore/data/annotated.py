@@ -10,7 +10,7 @@ from skimage.transform import resize
 
 from unetcore.data.intensity import normalise
 from unetcore.data.io import grey_values
-from unetcore.data.label_map import IGNORED, LabelMap
+from unetcore.data.label_map import LabelMap
 from unetcore.data.pictures import Picture, read_picture
 from unetcore.data.rois import SUFFIXES as OF_ROIS
 from unetcore.data.rois import read_rois
@@ -19,6 +19,7 @@ from unetcore.data.stacks import is_zarr
 from unetcore.data.swapped import looks_like_grey_values, swapped_labels
 from unetcore.errors import InputError
 from unetcore.geometry import mirror_index
+from unetcore.labels import IGNORED
 from unetcore.weight_settings import LABEL_KINDS
 
 
@@ -61,6 +62,7 @@ class AnnotatedImages:
     Attributes
     ----------
     names : of the images; slices of a stack have its name and their number.
+    samples : names of the stacks that they are of.
     images : (C, H, W) array each, of the file's numbers, or float32 where images were brought to
         another size. Sizes may differ.
     labels : (H, W) uint16 array each: 0 = background, `IGNORED` = not known, else cell.
@@ -70,6 +72,7 @@ class AnnotatedImages:
     """
 
     names: tuple[str, ...]
+    samples: tuple[str, ...]
     images: tuple[np.ndarray, ...]
     labels: tuple[np.ndarray, ...]
     n_held_out: int
@@ -110,17 +113,26 @@ class AnnotatedImages:
         ------
         InputError : as `normalise`.
         """
+        named = zip(self.images, self.names, strict=True)
+        grey = [(grey_values(image, normalisation, name), name) for image, name in named]
+        return self.mirrored([normalise(g[None], normalisation, name)[0] for g, name in grey])
+
+    def mirrored(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Images and labels at the size of the largest, each as one array; see `stacked`.
+
+        Parameters
+        ----------
+        images : (C, H, W) array each, of the sizes of `self.images` and one number type.
+        """
         shapes = [labels.shape for labels in self.labels]
         shape = tuple(map(max, zip(*shapes, strict=True)))
-        images = np.empty((len(shapes), self.n_channels, *shape), np.float32)
+        stack = np.empty((len(shapes), self.n_channels, *shape), images[0].dtype)
         labels = np.full((len(shapes), *shape), IGNORED, np.uint16)
         for k, (height, width) in enumerate(shapes):
-            grey = grey_values(self.images[k], normalisation, self.names[k])
-            image = normalise(grey[None], normalisation, self.names[k])[0]
             rows, columns = mirror_index(0, shape[0], height), mirror_index(0, shape[1], width)
-            images[k] = image[:, rows[:, None], columns]
+            stack[k] = images[k][:, rows[:, None], columns]
             labels[k, :height, :width] = self.labels[k]
-        return images, labels
+        return stack, labels
 
 
 def read_annotated(
@@ -147,6 +159,7 @@ def read_annotated(
     problems.raise_any()
     annotated = AnnotatedImages(
         names=tuple(piece.name for piece in slices),
+        samples=tuple(piece.sample for piece in slices),
         images=tuple(piece.image for piece in slices),
         labels=tuple(piece.labels for piece in slices),
         n_held_out=sum(piece.held_out for piece in slices),
@@ -283,6 +296,7 @@ class _Problems:
 @dataclass(frozen=True)
 class _Slice:
     name: str
+    sample: str
     image: np.ndarray
     labels: np.ndarray
     held_out: bool
@@ -326,11 +340,11 @@ def _slices(pair: Pair, kind: str, settings: DataSettings) -> list[_Slice]:
     sample, path = pair.sample, pair.sample.labels
     labels = settings.label_map.apply(pair.raw, kind, path)
     _refuse_meaningless(labels, kind, sample, settings)
-    size = _wanted_size(pair, settings)
-    n_slices = len(labels)
+    size = wanted_size(pair, settings)
+    n_slices, is_held_out = len(labels), sample.split == "test"
     names = [sample.id] if n_slices == 1 else [f"{sample.id}-{z:02d}" for z in range(n_slices)]
     return [
-        _Slice(name, _resized(image, size), _resized_labels(page, size), sample.split == "test")
+        _Slice(name, sample.id, _resized(image, size), _resized_labels(page, size), is_held_out)
         for name, image, page in zip(names, pair.picture.pixels, labels, strict=True)
     ]
 
@@ -372,7 +386,7 @@ def _refuse_swapped(annotated: AnnotatedImages, problems: _Problems) -> None:
         )
 
 
-def _wanted_size(pair: Pair, settings: DataSettings) -> tuple[int, int]:
+def wanted_size(pair: Pair, settings: DataSettings) -> tuple[int, int]:
     """Height and width at the pixel size that is wanted."""
     height, width = pair.picture.pixels.shape[-2:]
     if settings.pixel_size_um is None:

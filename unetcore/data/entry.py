@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ TEXT = """\
 #   unet validate {file}
 #   unet train {file} -o run
 # It is laid over the workflow's configuration for a cross-validation with tables and a report:
-#   snakemake {name} --cores all --configfile {file}
+#   snakemake own --cores all --configfile {file}
 
 datasets:
   {name}:
@@ -46,10 +46,10 @@ experiments:
     folds: {folds}
     seeds: [0]
     averaging: [none]
+    network: {{width: {width}}}
+    training: {{steps: {steps}, output_tile: {output_tile}}} # px
+    postprocessing: {{threshold: 0.5, smallest_object: {smallest_object}}} # px
     evaluation: {{metrics: {metrics}}}
-
-tables:
-  {name}: [{name}]
 """
 
 
@@ -125,13 +125,33 @@ def entry_of(name: str, values: Mapping) -> Entry:
     return Entry(name, str(values["title"]), Path(values["samples"]), settings)
 
 
-def entry_text(entry: Entry, file: Path, samples: Sequence[Sample], n_slices: int) -> str:
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers of an experiment that an entry spells out, so that they can be changed.
+
+    Attributes
+    ----------
+    width, steps : of the network and its training.
+    output_tile : px, at most what the images hold.
+    smallest_object : px, up to which nothing is a cell.
+    """
+
+    width: int
+    steps: int
+    output_tile: int
+    smallest_object: int
+
+
+def entry_text(
+    entry: Entry, file: Path, samples: Sequence[Sample], n_slices: int, numbers: Numbers
+) -> str:
     """Configuration file with a data set, and an experiment that cross-validates on it.
 
     Parameters
     ----------
     file : name of the file.
     samples, n_slices : of the data set.
+    numbers : of the experiment.
     """
     settings = entry.settings
     split, folds, why = _split(samples, n_slices)
@@ -148,6 +168,7 @@ def entry_text(entry: Entry, file: Path, samples: Sequence[Sample], n_slices: in
         split=split,
         why=why,
         folds=folds,
+        **asdict(numbers),
         metrics=OF_MASKS if settings.labels_are == "mask" else OF_INSTANCES,
     )
 

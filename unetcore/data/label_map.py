@@ -9,11 +9,10 @@ import numpy as np
 from scipy import ndimage
 
 from unetcore.errors import InputError
-from unetcore.labels import check_mask, whole_numbers
+from unetcore.labels import IGNORED, check_mask, whole_numbers
 
 BACKGROUND, CELL, IGNORE = "background", "cell", "ignore"
 MEANINGS = (BACKGROUND, CELL, IGNORE)
-IGNORED = 65_535  # label of pixels of which nothing is known, once labels are read
 FEWEST_ENCLOSED = 3  # regions between lines, for them to look like membranes
 SPECK = 20  # px: smaller regions are not counted there
 

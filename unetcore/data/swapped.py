@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 from scipy import ndimage
 
-from unetcore.data.label_map import IGNORED
+from unetcore.labels import IGNORED
 
 SIDE = 192  # px, to which images are thinned out before they are compared
 MOST = 40  # images of which all pairs are compared

@@ -9,9 +9,9 @@ from matplotlib.patches import Patch
 from skimage.segmentation import find_boundaries
 from skimage.transform import resize
 
-from unetcore.data.label_map import IGNORED
 from unetcore.figures.panels import fill, legend_below, new_figure, show
 from unetcore.figures.style import BLUE, ORANGE, PURPLE, styled
+from unetcore.labels import IGNORED
 
 MOST = 24  # images of a sheet
 COLUMNS = 4
