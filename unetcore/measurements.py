@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from skimage.measure import regionprops_table
 
 from unetcore.data.files import check_space, write_atomically
 
+PLACE = ("image", "slice", "label", "area_px", "area_um2", "y_px", "x_px", "y_um", "x_um")
 OF_INTENSITY = ("mean", "min", "max", "std")
 DIGITS = 7  # of what is no whole number
 
@@ -55,7 +57,7 @@ def measure(
         _of_slice(page, np.moveaxis(grey, 0, -1), z + 1, endings)
         for z, (page, grey) in enumerate(zip(cells, pixels, strict=True))
     ]
-    table = {column: sum((part[column] for part in of_slices), []) for column in of_slices[0]}
+    table = {name: list(chain(*(part[name] for part in of_slices))) for name in of_slices[0]}
     table["image"] = [name] * len(table["label"])
     area = None if pixel_size is None else pixel_size**2
     for column, of, factor in (
@@ -66,9 +68,6 @@ def measure(
         table[column] = [None if factor is None else factor * value for value in table[of]]
     measured = [f"{what}{ending}" for ending in endings for what in OF_INTENSITY]
     return {column: table[column] for column in (*PLACE, "touches_border", *measured)}
-
-
-PLACE = ("image", "slice", "label", "area_px", "area_um2", "y_px", "x_px", "y_um", "x_um")
 
 
 def write_table(path: Path, table: Mapping[str, Sequence]) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 from skimage.segmentation import find_boundaries
 from skimage.transform import resize
 
-# Of Okabe and Ito's colours, which colour-blind readers tell apart. Yellow would be lost on a bright
-# grey image, vermilion in a stained section.
+# Of Okabe and Ito's colours, which colour-blind readers tell apart. Yellow would be lost on a
+# bright grey image, vermilion in a stained section.
 VERMILION, YELLOW = (213, 94, 0), (240, 228, 66)
 LARGEST_SIDE = 1500  # px
 GOOD_SIDE = 1024  # px; smaller images are shown up to so large, by a whole factor
