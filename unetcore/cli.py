@@ -6,7 +6,6 @@ import logging
 import sys
 from typing import Annotated
 
-import numpy as np
 import typer
 from tqdm import tqdm
 
@@ -14,6 +13,7 @@ from unetcore import __version__
 from unetcore import cli_options as options
 from unetcore.cli_data import new, own_data, validate
 from unetcore.cli_errors import IS_FIRST, OneLinePerProblem
+from unetcore.cli_predict import predict_pictures
 from unetcore.cli_volume import in_bytes, predict_volume, refuse_options
 from unetcore.data.annotated import read_label_stack
 from unetcore.data.io import check_pair, open_known, open_labels, open_probability, write_stack
@@ -125,7 +125,7 @@ def train(
     labels_are: options.LabelsAre = None,
     label_map: options.LabelMapText = None,
     ignore_label: options.IgnoreLabel = None,
-    pixel_size: options.PixelSize = None,
+    pixel_size: options.WantedPixelSize = None,
     allow_empty: options.AllowEmpty = None,
     trust_pairs: options.TrustPairs = None,
 ) -> None:
@@ -172,12 +172,13 @@ def train(
 @app.command(
     epilog=_examples(
         "unet predict run new.tif -o probability.tif",
+        "unet predict run pictures/ -o results --threshold 0.6 --border 1",
         "unet predict run frames/ -o probability.tif --averaging d4 --segmentation cells.tif",
         "unet predict run slide.ome.zarr -o probability.zarr --memory 1000",
     )
 )
 def predict(
-    run_dir: options.RunDir,
+    model: options.Model,
     image: options.Image,
     out: options.Prediction,
     averaging: options.Averaging = "none",
@@ -185,52 +186,66 @@ def predict(
     memory: options.Memory = None,
     precision: options.Precision = "auto",
     device: options.Device = "auto",
+    pixel_size: options.PixelSize = None,
+    threshold: options.Threshold = None,
+    smallest_object: options.SmallestObject = None,
+    fill_holes: options.FillHoles = None,
+    border: options.Border = None,
     segmentation: options.SegmentationOut = None,
-    smallest_object: options.SmallestObject = FAST.postprocessing["smallest_object"],
     chunk: options.Chunk = None,
     part: options.Part = None,
     fill_missing: options.FillMissing = False,
 ) -> None:
     """Predict images by a trained network.
 
-    Writes the probability, 0 to 1, that each pixel is cell interior, as float32 TIFF pages.
+    Writes into OUT.tif the probability, 0 to 1, that each pixel is cell interior, with the axes and
+    the pixel size of IMAGE, as Fiji reads them.
+
+    If OUT is the name of a folder, it gets of every image the probability, a mask, instances (one
+    number per cell), measurements of every cell and an overlay to look at, and a summary.
 
     Any image size will do: tiles are seamless and context is mirrored at the border.
 
     Images that do not fit the memory are read and written by chunks where OUT is a folder
     `OUT.zarr`. The same command goes on after an interruption, without finished chunks.
     """
+    cells = {
+        "threshold": threshold,
+        "smallest_object": smallest_object,
+        "fill_holes": fill_holes,
+        "border": border,
+    }
     if out.suffix == ZARR:
         whole = {"--averaging": averaging != "none", "--tile": tile, "--segmentation": segmentation}
+        whole |= {f"--{name.replace('_', '-')}": value is not None for name, value in cells.items()}
         refuse_options(whole, f"is for TIFF files, which are predicted as a whole; {out} is not")
         how = {"side": chunk, "memory": in_bytes(memory), "precision": precision}
-        predict_volume(run_dir, image, out, device, how, part=part, fill_missing=fill_missing)
+        predict_volume(
+            model,
+            image,
+            out,
+            device,
+            how,
+            part=part,
+            fill_missing=fill_missing,
+            pixel_size=pixel_size,
+        )
         return
     by_chunks = {"--chunk": chunk, "--part": part, "--fill-missing": fill_missing}
     refuse_options(by_chunks, f"is for what is predicted by chunks, into OUT.zarr; {out} is not")
-    from unetcore.data.intensity import normalise
     from unetcore.devices import choose_device
-    from unetcore.instances import instances
-    from unetcore.predict import Predictor, predict_probability
-    from unetcore.runs import RunFolder
 
     choose_device(device)  # if there is no GPU, say so before any work
-    keep_freed_memory()
-    network, description = RunFolder(run_dir).load()
-    slices = normalise(read_grey(image), description["training"]["normalisation"])
-    predictor = Predictor(network, precision, in_bytes(memory), device)
-    maps = [
-        predict_probability(page, predictor, averaging=averaging, tile=tile)
-        for page in tqdm(slices, "predict", unit="image", disable=None, leave=False)
-    ]
-    write_stack(out, np.stack(maps))
-    share = 100 * np.mean([page > FAST.postprocessing["threshold"] for page in maps])
-    typer.echo(f"{out}: {count(len(maps), 'image')}, {share:.1f} % cell interior")
-    if segmentation:
-        settings = FAST.postprocessing | {"smallest_object": smallest_object}
-        cells = np.stack([instances(page, **settings) for page in maps])
-        write_stack(segmentation, cells)
-        typer.echo(f"{segmentation}: {count(int(cells.max(axis=(1, 2)).sum()), 'cell')}")
+    predict_pictures(
+        model,
+        image,
+        out,
+        loading={"precision": precision, "memory": in_bytes(memory), "device": device},
+        how={"averaging": averaging, "tile": tile},
+        postprocessing=cells,
+        pixel_size=pixel_size,
+        segmentation=segmentation,
+    )
 
 
 @app.command(

@@ -112,7 +112,7 @@ def new(
     labels_are: options.LabelsAre = None,
     label_map: options.LabelMapText = None,
     ignore_label: options.IgnoreLabel = None,
-    pixel_size: options.PixelSize = None,
+    pixel_size: options.WantedPixelSize = None,
     force: options.Force = False,
 ) -> None:
     """Describe a folder of images and labels, once for all other commands.
@@ -147,7 +147,7 @@ def validate(
     labels_are: options.LabelsAre = None,
     label_map: options.LabelMapText = None,
     ignore_label: options.IgnoreLabel = None,
-    pixel_size: options.PixelSize = None,
+    pixel_size: options.WantedPixelSize = None,
     allow_empty: options.AllowEmpty = None,
     trust_pairs: options.TrustPairs = None,
     picture: options.Sheet = Path("images-and-labels.png"),

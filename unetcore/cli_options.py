@@ -74,7 +74,7 @@ LabelMapText = Annotated[
         show_default="0 is background, all else cell",
     ),
 ]
-PixelSize = Annotated[
+WantedPixelSize = Annotated[
     float | None,
     typer.Option(
         metavar="UM",
@@ -160,10 +160,18 @@ TensorBoard = Annotated[
 ]
 
 # Of `predict`.
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL", help="Folder that `unet train` made, or its model.safetensors."
+    ),
+]
 Image = Annotated[
     Path,
     typer.Argument(
-        metavar="IMAGE", help="A TIFF image or stack, a folder of TIFFs, or an OME-Zarr image."
+        metavar="IMAGE",
+        help="A picture (TIFF, ImageJ, OME-TIFF, PNG, JPEG or OME-Zarr, of any axes and as many "
+        "channels as the model takes), or a folder of them.",
     ),
 ]
 Prediction = Annotated[
@@ -172,7 +180,8 @@ Prediction = Annotated[
         "--out",
         "-o",
         metavar="OUT",
-        help="File to write; OUT.zarr is an OME-Zarr image, made chunk by chunk.",
+        help="OUT.tif: the probability. A folder's name: all results of every image. OUT.zarr: the "
+        "probability as OME-Zarr, made chunk by chunk.",
     ),
 ]
 Averaging = Annotated[
@@ -199,10 +208,46 @@ SegmentationOut = Annotated[
     Path | None,
     typer.Option(metavar="OUT", help="Also write separate cells, one number each."),
 ]
-SmallestObject = Annotated[
-    int, typer.Option(min=0, help="Cells of this many px and less are left out of it.")
+PixelSize = Annotated[
+    float | None,
+    typer.Option(
+        min=1e-6,
+        metavar="UM",
+        help="Side of a pixel in um; the image is rescaled to that of the model.",
+        show_default="what the file says",
+    ),
 ]
-
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Pixels of a larger probability are cell interior.",
+        show_default="the model's",
+    ),
+]
+SmallestObject = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="PX",
+        help="Cells of so many px and less are left out.",
+        show_default=f"the model's, else {FAST.postprocessing['smallest_object']}",
+    ),
+]
+FillHoles = Annotated[
+    bool | None,
+    typer.Option(help="Make holes of a cell its own.", show_default="the model's, else fill"),
+]
+Border = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="PX",
+        help="Leave out cells that lie wholly within so many px of the border.",
+        show_default="the model's, else 0",
+    ),
+]
 Chunk = Annotated[
     int | None,
     typer.Option(

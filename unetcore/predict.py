@@ -52,12 +52,13 @@ class Predictor:
     Attributes
     ----------
     depth : number of poolings.
+    channels : of the images that it takes.
     traits : what `plan_tiles` must know.
     """
 
     def __init__(self, network, precision="float32", memory=None, device="auto"):
         self.device = choose_device(device)
-        self.depth = network.depth
+        self.depth, self.channels = network.depth, network.settings["in_channels"]
         self.precision, self.kind = resolve_precision(precision, self.device), device
         self.dtype = getattr(torch, self.precision)
         # Once for all, where autocast would do it in every call. A normalised network is only
@@ -144,8 +145,8 @@ class Predictor:
                 return
 
     def _check_channels(self, given):
-        if given != (taken := self.network.settings["in_channels"]):
-            raise InputError(f"image of {given} channels: the network takes {taken}")
+        if given != self.channels:
+            raise InputError(f"image of {given} channels: the network takes {self.channels}")
 
     def _trimmed(self, tiles):
         """Tiles without the context that the U-Net needs and this network does not."""

@@ -103,6 +103,21 @@ def write_if_there_is_room(path: Path, content: bytes) -> None:
         logger.warning("%s: not written, no space left on the disk", path)
 
 
+def check_writable(folder: Path) -> None:
+    """Make a folder where it is missing, and refuse one in which no file can be made.
+
+    Raises
+    ------
+    OSError : it cannot be made or written to; it carries the folder's name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        tempfile.TemporaryDirectory(dir=folder, prefix=".").cleanup()
+    except OSError as error:
+        error.filename = str(folder)
+        raise
+
+
 def _sync_folder(folder: Path) -> None:
     """Force the names in a folder to the disk, where the file system can."""
     descriptor = os.open(folder, os.O_RDONLY)
