@@ -6,7 +6,8 @@ import tifffile
 from PIL import Image
 from roifile import ROI_TYPE, ImagejRoi, roiwrite
 
-from unetcore.data.annotated import DataSettings, read_annotated, read_label_stack
+from unetcore.data.annotated import read_annotated, read_label_stack
+from unetcore.data.entry import DataSettings
 from unetcore.data.io import write_stack
 from unetcore.data.label_map import LabelMap
 from unetcore.data.samples import Sample, find_samples

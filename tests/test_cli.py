@@ -542,7 +542,8 @@ def test_predict_also_writes_cells(run, data, tmp_path):
     bare = ("--smallest-object", 0, "--no-fill-holes")
     result = unet(*words, "--segmentation", tmp_path / "cells.tif", *bare)
     assert result.exit_code == 0, result.output
-    interior = read_probability(tmp_path / "p.tif") > 0.5
+    chosen = json.loads((run / "run.json").read_text())["postprocessing"]["threshold"]
+    interior = read_probability(tmp_path / "p.tif") > chosen
     np.testing.assert_array_equal(read_images(tmp_path / "cells.tif") > 0, interior)
 
 

@@ -6,8 +6,16 @@ import tifffile
 import yaml
 from test_annotated import halves, noise, pair
 
-from unetcore.data.annotated import DataSettings, read_pairs
-from unetcore.data.entry import Entry, Numbers, entry_text, guess_settings, name_of, read_entry
+from unetcore.data.annotated import read_pairs
+from unetcore.data.entry import (
+    DataSettings,
+    Entry,
+    Numbers,
+    entry_text,
+    name_of,
+    read_entry,
+)
+from unetcore.data.guess import guess_settings
 from unetcore.data.label_map import LabelMap
 from unetcore.data.phantom_em import draw_sections
 from unetcore.data.samples import Sample, find_samples

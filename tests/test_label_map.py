@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from unetcore.data.label_map import LabelMap, looks_like_membranes
+from unetcore.data.guess import looks_like_membranes
+from unetcore.data.label_map import LabelMap
 from unetcore.data.phantom_em import draw_sections
 from unetcore.errors import InputError
 from unetcore.labels import IGNORED

@@ -383,7 +383,7 @@ def test_conda_environment_holds_what_its_scripts_import(environment):
     needed = libraries_of_scripts(scripts_by_environment()[environment])
     there = set(conda_packages(ROOT / f"envs/{environment}.yaml")) - {"python"}
     needed.discard("tyro")  # builds command lines; a rule calls `main` without one
-    assert there - FOR_TIFFFILE - FOR_POOCH == needed - FOR_POOCH
+    assert there - FOR_TIFFFILE - FOR_POOCH == needed - FOR_TIFFFILE - FOR_POOCH
 
 
 def test_conda_environment_of_snakemake_holds_what_the_rules_import():

@@ -11,13 +11,14 @@ from unetcore import cli_options as options
 from unetcore.data import entry as entries
 from unetcore.data.annotated import (
     AnnotatedImages,
-    DataSettings,
     Pair,
     read_annotated,
     read_pairs,
     wanted_size,
 )
+from unetcore.data.entry import DataSettings
 from unetcore.data.files import replacing, write_atomically
+from unetcore.data.guess import guess_settings
 from unetcore.data.label_map import CELL, LabelMap
 from unetcore.data.samples import Sample, find_samples, read_samples, write_samples
 from unetcore.errors import InputError
@@ -129,7 +130,7 @@ def new(
     meanings = LabelMap() if label_map is None else LabelMap.parse(label_map)
     given = DataSettings(labels_are, meanings.with_ignored(ignore_label), pixel_size)
     pairs = read_pairs(samples)
-    settings = entries.guess_settings(pairs, given)
+    settings = guess_settings(pairs, given)
     called = entries.name_of(folder) if name is None else name
     entry = entries.Entry(called, folder.resolve().name, sheet.resolve(), settings)
     n_slices = sum(len(pair.raw) for pair in pairs if pair.sample.split == "train")

@@ -1,13 +1,15 @@
 """Images and labels that people bring, checked before anything is trained."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from skimage.transform import resize
 
+from unetcore.data.entry import DataSettings
+from unetcore.data.files import is_zarr
 from unetcore.data.intensity import normalise
 from unetcore.data.io import grey_values
 from unetcore.data.label_map import LabelMap
@@ -15,44 +17,10 @@ from unetcore.data.pictures import Picture, read_picture
 from unetcore.data.rois import SUFFIXES as OF_ROIS
 from unetcore.data.rois import read_rois
 from unetcore.data.samples import Sample, image_files
-from unetcore.data.stacks import is_zarr
 from unetcore.data.swapped import looks_like_grey_values, swapped_labels
 from unetcore.errors import InputError
 from unetcore.geometry import mirror_index
 from unetcore.labels import IGNORED
-from unetcore.weight_settings import LABEL_KINDS
-
-
-@dataclass(frozen=True)
-class DataSettings:
-    """How the files of a data set are to be read.
-
-    Attributes
-    ----------
-    labels_are : "mask" or "instances"; None lets the labels tell.
-    label_map : what their values mean.
-    pixel_size_um : side of a pixel in micrometres to which all images are brought; None leaves
-        them as they are.
-    allow_empty : whether labels without a cell are meant.
-    trust_pairs : whether labels that seem to be of another image are taken as they are.
-
-    Raises
-    ------
-    InputError : unknown kind of labels, or a pixel size that is not above 0.
-    """
-
-    labels_are: str | None = None
-    label_map: LabelMap = field(default_factory=LabelMap)
-    pixel_size_um: float | None = None
-    allow_empty: bool = False
-    trust_pairs: bool = False
-
-    def __post_init__(self):
-        if self.labels_are not in (None, *LABEL_KINDS):
-            known = ", ".join(LABEL_KINDS)
-            raise InputError(f"labels of kind {self.labels_are!r}: need one of {known}")
-        if self.pixel_size_um is not None and not 0 < self.pixel_size_um < np.inf:
-            raise InputError(f"pixel_size_um {self.pixel_size_um!r}: need a number above 0")
 
 
 @dataclass(frozen=True)

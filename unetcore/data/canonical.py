@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from unetcore.data import ctc, isbi2012
-from unetcore.data.annotated import DataSettings, read_annotated
+from unetcore.data.annotated import read_annotated
 from unetcore.data.archive import extract
+from unetcore.data.entry import DataSettings
 from unetcore.data.frames import Frame
 from unetcore.data.io import pixel_digest, to_unit_range
 from unetcore.data.samples import Sample

@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 MEGABYTE = 1e6
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the largest file
+ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")  # one of them marks a folder of Zarr
 NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP)  # what some network file systems answer
 
 
@@ -128,3 +129,8 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a path is a folder of Zarr."""
+    return any((Path(path) / name).is_file() for name in ZARR_FILES)

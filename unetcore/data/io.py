@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from unetcore.data.files import check_space, replacing
+from unetcore.data.files import check_space, is_zarr, replacing
 from unetcore.data.label_map import LabelMap
-from unetcore.data.stacks import Stack, is_zarr, open_stack
+from unetcore.data.stacks import Stack, open_stack
 from unetcore.data.tiff import STACK_AXES, reading, refuse_colour, refuse_empty
 from unetcore.errors import InputError
 from unetcore.labels import IGNORED, whole_numbers

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unetcore.data.files import is_zarr
 from unetcore.data.ome_zarr import write_image
 from unetcore.data.pixel_size import in_micrometres, of_square
 from unetcore.data.png_jpeg import read_png_or_jpeg, write_png
@@ -16,7 +17,6 @@ from unetcore.data.raw_image import OF_CHANNELS, RawImage, as_stack, named_axes
 from unetcore.data.stacks import (
     TIFF_SUFFIXES,
     Scale,
-    is_zarr,
     open_array,
     reading_zarr,
     refuse_missing_chunks,

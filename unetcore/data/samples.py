@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unetcore.data.files import write_atomically
-from unetcore.data.stacks import is_zarr
+from unetcore.data.files import is_zarr, write_atomically
 from unetcore.errors import InputError
 
 SPLITS = ("train", "test")

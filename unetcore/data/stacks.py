@@ -19,11 +19,11 @@ from typing import Any, Protocol
 import numpy as np
 import tifffile
 
+from unetcore.data.files import is_zarr
 from unetcore.data.tiff import STACK_AXES, reading, refuse_colour, refuse_empty
 from unetcore.errors import InputError, first_line
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")  # one of them marks a folder of Zarr
 
 
 @dataclass(frozen=True)
@@ -196,11 +196,6 @@ def open_stack(path: Path, *, fill_missing: bool = False, look: bool = True) -> 
                 f"{parts[0].dtype}"
             )
     return Stack(path, parts, Scale())
-
-
-def is_zarr(path: Path) -> bool:
-    """Whether a path is a folder of Zarr."""
-    return any((Path(path) / name).is_file() for name in ZARR_FILES)
 
 
 def tiff_files(folder: Path) -> list[Path]:
