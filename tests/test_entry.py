@@ -54,7 +54,7 @@ def test_what_is_written_is_read(tmp_path):
     ("splits", "n_slices", "split", "folds"),
     [
         (["train"] * 9, 9, {"blocks": 5}, ["0", "1", "2", "3", "4"]),
-        (["train"] * 2, 20, {"by": "sequence"}, ["s0", "s1"]),
+        (["train"] * 2, 20, {"by": "sequence"}, ["00", "01"]),
         (["train"], 20, {"blocks": 5}, ["0", "1", "2", "3", "4"]),
         (["train", "test"], 1, {"by": "sequence"}, ["official"]),
     ],

@@ -10,7 +10,7 @@ import numpy as np
 from unetcore.data import ctc, isbi2012
 from unetcore.data.annotated import read_annotated
 from unetcore.data.archive import extract
-from unetcore.data.entry import DataSettings
+from unetcore.data.entry import DataSettings, sequence_name
 from unetcore.data.frames import Frame
 from unetcore.data.io import pixel_digest, to_unit_range
 from unetcore.data.samples import Sample
@@ -100,11 +100,10 @@ def from_samples(
     grey = [image if keeps_type else _unit_range(image) for image in annotated.images]
     images, labels = annotated.mirrored(grey)
     n_training = len(annotated.names) - annotated.n_held_out
+    sequences = {name: sequence_name(k) for k, name in enumerate(dict.fromkeys(annotated.samples))}
     frames = [
-        Frame(index, name, sequence, True, False, "train" if index < n_training else "test")
-        for index, (name, sequence) in enumerate(
-            zip(annotated.names, annotated.samples, strict=True)
-        )
+        Frame(k, name, sequences[sample], True, False, "train" if k < n_training else "test")
+        for k, (name, sample) in enumerate(zip(annotated.names, annotated.samples, strict=True))
     ]
     return images.reshape(-1, *images.shape[-2:]), labels, frames
 

@@ -216,13 +216,18 @@ def name_of(folder: Path) -> str:
     return re.sub("[^a-z0-9]+", "-", letters).strip("-") or "my-images"
 
 
+def sequence_name(number: int) -> str:
+    """Name of a stack of a data set by its place among all: folds are named by numbers."""
+    return f"{number:02d}"
+
+
 def _split(samples, n_slices) -> tuple[str, str, str]:
     """Scheme of the folds, their names, and why."""
     training = [sample for sample in samples if sample.split == "train"]
     if len(training) < len(samples):
         return "{by: sequence}", "[official]", "trained on split train, tested on split test"
     if n_slices > len(training) > 1:
-        names = ", ".join(_quoted(sample.id) for sample in training[:MOST_FOLDS])
+        names = ", ".join(f'"{sequence_name(k)}"' for k in range(len(training))[:MOST_FOLDS])
         return "{by: sequence}", f"[{names}]", "each stack is tested by the others"
     n = min(MOST_FOLDS, n_slices)
     names = ", ".join(f'"{k}"' for k in range(n))
