@@ -89,6 +89,7 @@ def start(
 app.command(
     epilog=_examples(
         "unet new my-cells/",
+        "unet new try-it/ --example",
         "unet new my-cells/ --label-map 0=ignore,1=background,2=cell",
         "unet new my-cells/ --labels-are instances --pixel-size 0.5",
     )

@@ -17,6 +17,7 @@ from unetcore.data.annotated import (
     wanted_size,
 )
 from unetcore.data.entry import DataSettings
+from unetcore.data.example import write_example
 from unetcore.data.files import replacing, write_atomically
 from unetcore.data.guess import guess_settings
 from unetcore.data.label_map import CELL, LabelMap
@@ -115,6 +116,7 @@ def new(
     ignore_label: options.IgnoreLabel = None,
     pixel_size: options.WantedPixelSize = None,
     force: options.Force = False,
+    example: options.Example = False,
 ) -> None:
     """Describe a folder of images and labels, once for all other commands.
 
@@ -122,6 +124,8 @@ def new(
     read. Both can be edited. What the labels are is told by them and written down: in a mask whose
     marks look like lines around regions, the regions are the cells.
     """
+    if example:
+        write_example(folder)
     sheet, file = folder / SHEET, folder / ENTRY
     for path in (sheet, file):
         if path.exists() and not force:

@@ -111,6 +111,10 @@ Folder = Annotated[
 Name = Annotated[
     str | None, typer.Option(help="Of the data set.", show_default="that of the folder")
 ]
+Example = Annotated[
+    bool,
+    typer.Option("--example", help="First make the folder, of generated images to try it on."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier call wrote.")]
 Sheet = Annotated[
     Path,
