@@ -21,15 +21,6 @@ container: config["container"]
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/common/training.smk"
-include: "workflow/rules/common/tables.smk"
-include: "workflow/rules/common/paper_figures.smk"
-include: "workflow/rules/common/studies.smk"
-include: "workflow/rules/common/publish.smk"
-include: "workflow/rules/common/records.smk"
-include: "workflow/rules/common/bundle.smk"
-include: "workflow/rules/common/volumes.smk"
-include: "workflow/rules/common/slurm.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/weights.smk"
 include: "workflow/rules/train.smk"
@@ -45,15 +36,7 @@ include: "workflow/rules/publish.smk"
 include: "workflow/rules/bundle.smk"
 include: "workflow/rules/volumes.smk"
 include: "workflow/rules/targets.smk"
-
-
-onstart:
-    check_gpus()
-    check_slurm()
-
-
-onsuccess:
-    forget_finished_trainings()
+include: "workflow/rules/handlers.smk"
 
 
 rule all:

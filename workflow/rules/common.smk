@@ -1,4 +1,4 @@
-"""Functions that rules take their inputs and params from."""
+"""Functions that rules take their inputs and params from; those of some rules are in common/."""
 
 import re
 from functools import cache
@@ -293,3 +293,14 @@ def left_out(name):
 def has_phase(name):
     """Whether tiles of an experiment's network make seams at wrong distances: where it pools by 2."""
     return "seams.png" not in left_out(name)
+
+
+include: "common/training.smk"
+include: "common/tables.smk"
+include: "common/paper_figures.smk"
+include: "common/studies.smk"
+include: "common/publish.smk"
+include: "common/records.smk"
+include: "common/bundle.smk"
+include: "common/volumes.smk"
+include: "common/slurm.smk"
