@@ -46,7 +46,7 @@ ROOMS = (
     {"train", "validation"},
     {"tables"},
     {"training_log"},
-    {"figures"},
+    {"figures", "view"},
     {"claims", "studies"},
     {"claim_table"},
     {"export"},
@@ -54,7 +54,7 @@ ROOMS = (
     {"produce", "tile_timing"},
     {"fold_prediction", "fold_training", "recipes", "runs", "terminal"},
     {"bundle"},
-    {"cli_errors", "cli_options", "cli_volume"},
+    {"cli_errors", "cli_options", "cli_view", "cli_volume"},
     {"cli"},
 )
 WITHOUT_TORCH = (
@@ -73,6 +73,7 @@ WITHOUT_TORCH = (
     "claims",
     "claim_table",
     "studies",
+    "view",
 )
 
 DISTRIBUTIONS = {

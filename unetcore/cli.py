@@ -14,6 +14,7 @@ from tqdm import tqdm
 from unetcore import __version__
 from unetcore import cli_options as options
 from unetcore.cli_errors import IS_FIRST, OneLinePerProblem
+from unetcore.cli_view import view as view_files
 from unetcore.cli_volume import in_bytes, predict_volume, refuse_options
 from unetcore.data.annotated import (
     AnnotatedImages,
@@ -36,6 +37,7 @@ from unetcore.errors import InputError, Interrupted
 from unetcore.memory import keep_freed_memory
 from unetcore.recipes import FAST, RECIPES, weight_map_config
 from unetcore.terminal import command, count, metrics_table, progress, show_annotated
+from unetcore.view import MAX_SIDE
 from unetcore.weights import ignored_pixels, weight_maps
 
 # Modules that need torch, which takes more than a second to import, are imported where needed.
@@ -266,6 +268,46 @@ def evaluate(
     else:
         values = evaluate(OF_MEMBRANES, reference, found, threads=threads)
     typer.echo(json.dumps(values, indent=1) if as_json else metrics_table(values))
+
+
+@app.command(
+    epilog=_examples(
+        "unet view images.tif probability.tif -o view.html",
+        "unet view images.tif probability.tif --labels labels.tif -o view.html",
+        "unet view stack.tif map.tif --segmentation cells.tif --slices 5-12 -o view.html",
+    )
+)
+def view(
+    image: options.ViewedImage,
+    probability: options.ViewedProbability,
+    out: options.Page,
+    labels: options.ViewedLabels = None,
+    segmentation: options.ViewedCells = None,
+    threshold: options.FirstThreshold = FAST.postprocessing["threshold"],
+    smallest_object: options.SmallestShown = FAST.postprocessing["smallest_object"],
+    slices: options.SomeSlices = None,
+    max_side: options.MaxSide = MAX_SIDE,
+    title: options.Title = None,
+    threads: options.Threads = 1,
+) -> None:
+    """Write a page to look at a prediction in a browser: one HTML file, for any place.
+
+    Slices, thresholds and objects live; with labels also the metrics by threshold, and where cells
+    are split or merged.
+    """
+    view_files(
+        image,
+        probability,
+        out,
+        labels=labels,
+        segmentation=segmentation,
+        slices=slices,
+        threads=threads,
+        title=title or probability.name,
+        threshold=threshold,
+        smallest_object=smallest_object,
+        max_side=max_side,
+    )
 
 
 @app.command(
