@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from unetcore.data.io import check_pair, open_labels, open_probability
+from unetcore.data.io import open_labels, open_probability
 from unetcore.errors import InputError
 from unetcore.terminal import count
 from unetcore.view import View, open_images, write_view
@@ -87,7 +87,9 @@ def slice_numbers(text: str | None, n_slices: int) -> list[int]:
 
 def _fitting(stack, path: Path, maps, probability: Path):
     """Return the stack, if it is of the same slices as the probability."""
-    check_pair(maps, stack, images_name=str(probability), labels_name=str(path))
+    if stack.shape != maps.shape:
+        sizes = ["{} x {} x {}".format(*shape) for shape in (stack.shape, maps.shape)]
+        raise InputError(f"{path}: {sizes[0]} (slices, height, width), {probability}: {sizes[1]}")
     return stack
 
 

@@ -24,12 +24,13 @@ function roundAbove(value) {
 }
 
 function short(value) {
-  return value === 0 ? "0" : String(Number(value.toPrecision(3)));
+  return value > 0 && value < 0.001 ? value.toExponential(0) : String(Number(value.toPrecision(3)));
 }
 
-/** Fixed decimals, as many as tell two errors apart. */
+/** A metric with as many digits as tell two apart. */
 function metricText(value) {
-  return value < 0.01 ? value.toPrecision(3) : value.toFixed(4);
+  if (value >= 0.01 || value === 0) return value.toFixed(4);
+  return value >= 0.0001 ? value.toFixed(6) : value.toExponential(2);
 }
 
 /** Values as heights of 0 to 1: linear, or by decades where they differ much; with its ticks. */

@@ -137,7 +137,7 @@ function showNumbers() {
   const left = objects.leftOut.length;
   el("threshold").value = state.threshold;
   el("threshold-value").textContent = threshold.toFixed(3);
-  el("foreground").textContent = `${counted(above, "pixel")} above it, `
+  el("foreground").textContent = `${whole(above)} px above it, `
     + `${((100 * above) / slice.level.length).toFixed(1)} % of this slice`;
   el("slice-name").textContent = sliceText(state.slice);
   el("slice").setAttribute("aria-valuetext", sliceText(state.slice));
@@ -281,7 +281,8 @@ function listOf(kind, { n, shown }) {
   list.append(...shown.map((place) => {
     const item = document.createElement("li");
     const button = document.createElement("button");
-    const [where, size] = [sliceText(place.slice), placeText(place)]
+    const { z, name } = page.slices[place.slice];
+    const [where, size] = [name || `Slice ${z + 1}`, placeText(place)]
       .map((text) => Object.assign(document.createElement("span"), { textContent: text }));
     button.append(where, size);
     button.dataset.kind = kind;
@@ -359,7 +360,7 @@ function connectPlots() {
   };
   drag(el("curve"), (left) => setThreshold(page.levels * snapped(curveThreshold(left))));
   drag(el("areas"), (left) => state.overlay !== "cells" && setSmallest(areaAt(left)));
-  el("metric").append(...page.curves.map((c) => new Option(c.title, c.name)));
+  el("metric").append(...page.curves.map((c) => new Option(c.title[0].toUpperCase() + c.title.slice(1), c.name)));
   el("curve-box").hidden = !page.curves.length;
   el("metric").addEventListener("change", (event) => setMetric(event.target.value));
   el("best").addEventListener("click", () => setThreshold(page.levels * chosenCurve().threshold));
@@ -380,7 +381,7 @@ function setMetric(name) {
   const curve = chosenCurve();
   if (curve) {
     el("best").textContent = `Best: ${metricText(curve.value)} at ${curve.threshold.toFixed(2)}`;
-    el("curve-note").textContent = (curve.isError ? "0 is best" : "1 is best") + (scaleOf(curve).isLog ? ", log scale" : "");
+    el("curve-note").textContent = (curve.isError ? "0 is best" : "1 is best") + (scaleOf(curve).isLog ? ", log" : "");
   }
   listPlaces();
   if (slice) { drawPlots(); draw(); }
