@@ -267,7 +267,7 @@ function listPlaces() {
   el("places").hidden = el("marks-row").hidden = !found;
   if (!found) return;
   const owner = page.curves.find((c) => page.places[c.name] === found);
-  el("places-note").textContent = `By ${owner.title.toLowerCase()} at its best threshold, `
+  el("places-note").textContent = `By ${owner.title} at its best threshold, `
     + `${found.threshold.toFixed(2)}. A click goes there.`;
   el("places-lists").replaceChildren(...Object.keys(KIND_NAMES).flatMap((kind) => listOf(kind, found[kind])));
 }

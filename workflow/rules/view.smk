@@ -20,7 +20,7 @@ rule view:
             "results/views/{experiment}/fold-{fold}/{method}.html",
             caption="../report/view.rst",
             category="3 Prediction",
-            labels={"experiment": "{experiment}", "figure": "page: {method}"},
+            labels={"experiment": "{experiment}", "figure": "interactive page, {method}"},
         ),
     log:
         "logs/view/{experiment}/fold-{fold}/{method}.log",
