@@ -1,5 +1,6 @@
 """Writes the page."""
 
+import functools
 import html
 import json
 import math
@@ -119,8 +120,6 @@ def write_view(
     n_slices, height, width = _checked_shape(stacks)
     wanted = _checked_pages(pages, n_slices)
     factor = math.ceil(max(height, width) / max_side)
-    write = _slice_writer(stacks, names, _sample(wanted, MOST_SAMPLES), factor)
-    shown = _within(write, wanted, max_bytes - len(_page(title, {})))
     metrics = metrics or {}
     data = {
         "levels": LEVELS,
@@ -135,10 +134,14 @@ def write_view(
         "pixelSize": pixel_size,
         "curves": curves.curves(metrics),
         "scores": curves.scores(metrics),
-        "places": curves.places(metrics, shown, factor),
+        "places": curves.places(metrics, wanted, factor),
         "remark": remark,
-        "slices": [write(z) for z in shown],
+        "slices": [],
     }
+    write = _slice_writer(stacks, names, _sample(wanted, MOST_SAMPLES), factor)
+    shown = _within(write, wanted, max_bytes - len(_page(title, data)))
+    data["places"] = curves.places(metrics, shown, factor)
+    data["slices"] = [write(z) for z in shown]
     text = _page(title, data).encode("utf-8")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,6 +177,7 @@ def _slice_writer(
     images = stacks["images"]
     grey = contrast([shown_channels(np.asarray(images[z])) for z in samples])
 
+    @functools.cache
     def written(z):
         image = mean_of_blocks(shown_channels(np.asarray(images[z])), factor)
         probability = mean_of_blocks(np.asarray(stacks["probability"][z]), factor)

@@ -14,6 +14,11 @@ function rgbOf(hex) {
   return [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
 }
 
+/** An opaque colour as the number that the four bytes of a pixel are. */
+function pixelOf([red, green, blue]) {
+  return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+}
+
 /** A colour for each level, between the given ones. */
 function ramp(colours, n) {
   const ends = colours.map(rgbOf);
@@ -24,41 +29,36 @@ function ramp(colours, n) {
   });
 }
 
-/** Canvas of one px per px, of which `colour(i)` gives red, green, blue, or nothing for none. */
-function layerOf(width, height, colour) {
+/** Canvas of one px per px, of which `colour(i)` gives the pixel, 0 for none. */
+function layerOf(colour) {
+  const { width, height } = page;
   const canvas = new OffscreenCanvas(width, height);
-  const pixels = new ImageData(width, height);
-  for (let i = 0; i < width * height; i++) {
-    const rgb = colour(i);
-    if (!rgb) continue;
-    pixels.data.set(rgb, 4 * i);
-    pixels.data[4 * i + 3] = 255;
-  }
-  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  const image = new ImageData(width, height);
+  const pixels = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < pixels.length; i++) pixels[i] = colour(i);
+  canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
 }
 
-function imageLayer(slice) {
-  const { width, height } = page;
-  const area = width * height;
-  const isGrey = slice.image.length === area;
-  const [green, blue] = isGrey ? [0, 0] : [area, 2 * area];
-  return layerOf(width, height,
-    (i) => [slice.image[i], slice.image[i + green], slice.image[i + blue]]);
+function imageLayer({ image }) {
+  const area = page.width * page.height;
+  const greys = Array.from({ length: 256 }, (_, grey) => pixelOf([grey, grey, grey]));
+  if (image.length === area) return layerOf((i) => greys[image[i]]);
+  return layerOf((i) => pixelOf([image[i], image[i + area], image[i + 2 * area]]));
 }
 
-function overlayLayer(slice, kind, objects, settings) {
-  const { width, height } = page;
+function overlayLayer(slice, kind, objects, threshold) {
+  const { level } = slice;
   if (kind === "probability") {
-    const colours = ramp(VIRIDIS, page.levels);
-    return layerOf(width, height, (i) => colours[slice.level[i]]);
+    const colours = ramp(VIRIDIS, page.levels).map(pixelOf);
+    return layerOf((i) => colours[level[i]]);
   }
   if (kind === "mask") {
-    const colour = rgbOf(styled("--mask"));
-    return layerOf(width, height, (i) => slice.level[i] > settings.threshold && colour);
+    const colour = pixelOf(rgbOf(styled("--mask")));
+    return layerOf((i) => (level[i] > threshold ? colour : 0));
   }
-  const fills = [null, ...neighboursDiffer(objects).map((fill) => rgbOf(FILLS[fill]))];
-  return layerOf(width, height, (i) => fills[objects.labels[i]]);
+  const fills = [0, ...neighboursDiffer(objects).map((fill) => pixelOf(rgbOf(FILLS[fill])))];
+  return layerOf((i) => fills[objects.labels[i]]);
 }
 
 /** Number of a fill for each object: the least used one that no neighbour before it has. */
@@ -280,8 +280,8 @@ function drawMark(context, camera, { kind, points, isChosen }) {
 
 /** Hatching of pixels that nobody annotated; null where there are none. */
 function ignoredLayer(bits) {
-  const { width, height } = page;
   if (!bits.some((value) => value & IGNORED)) return null;
-  return layerOf(width, height,
-    (i) => bits[i] & IGNORED && ((i % width) + Math.floor(i / width)) % 6 < 2 && [150, 150, 150]);
+  const grey = pixelOf([150, 150, 150]);
+  const isLine = (i) => ((i % page.width) + Math.floor(i / page.width)) % 6 < 2;
+  return layerOf((i) => (bits[i] & IGNORED && isLine(i) ? grey : 0));
 }

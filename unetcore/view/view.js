@@ -74,7 +74,7 @@ function findObjects() {
 }
 
 function paint() {
-  layers.overlay = overlayLayer(slice, state.overlay, objects, state);
+  layers.overlay = overlayLayer(slice, state.overlay, objects, state.threshold);
   showNumbers();
   showSelected();
 }
@@ -143,7 +143,7 @@ function showNumbers() {
   el("slice").setAttribute("aria-valuetext", sliceText(state.slice));
   el("count").textContent = whole(objects.kept.length);
   el("left-out").textContent = state.overlay === "cells"
-    ? "as they were segmented before" : `in this slice; ${left ? `${whole(left)} smaller` : "none"} left out`;
+    ? "as they were segmented before" : `in this slice; ${left ? whole(left) : "none"} left out`;
   el("smallest").value = state.smallest;
   el("status").textContent = `${sliceText(state.slice)}, threshold ${threshold.toFixed(3)}: `
     + counted(objects.kept.length, "object");
@@ -381,7 +381,7 @@ function setMetric(name) {
   const curve = chosenCurve();
   if (curve) {
     el("best").textContent = `Best: ${metricText(curve.value)} at ${curve.threshold.toFixed(2)}`;
-    el("curve-note").textContent = (curve.isError ? "0 is best" : "1 is best") + (scaleOf(curve).isLog ? ", log" : "");
+    el("curve-note").textContent = (curve.isError ? "0 is best" : "1 is best") + (scaleOf(curve).isLog ? ", log scale" : "");
   }
   listPlaces();
   if (slice) { drawPlots(); draw(); }
@@ -529,7 +529,9 @@ function describe() {
   el("scores").textContent = page.scores.map((s) => `${s.title} ${s.value.toFixed(4)}`).join(", ");
 }
 
+const isTooOld = !(window.DecompressionStream && window.OffscreenCanvas);
 describe();
+if (isTooOld) el("summary").textContent = "This browser is too old for this page: it needs one of 2023 or later.";
 connectControls();
 connectPlots();
 connectPointer();
@@ -543,4 +545,4 @@ new ResizeObserver(() => {
   draw();
 }).observe(el("frame"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => slice && paint());
-showSlice(0);
+if (!isTooOld) showSlice(0);
