@@ -1,6 +1,6 @@
 // Two small plots: a metric by threshold, and how large the objects are.
 
-const PLOT = { left: 48, right: 12, top: 16, bottom: 36 };
+const PLOT = { left: 48, right: 12, top: 22, bottom: 36 };
 
 function svg(name, attributes, text) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -50,7 +50,7 @@ function scaleOf(curve) {
 
 /** Metric by threshold; returns the function that turns a place in the plot into a threshold. */
 function drawCurve(plot, curve, threshold) {
-  const box = startPlot(plot, 160);
+  const box = startPlot(plot, 166);
   const scale = scaleOf(curve);
   const x = (t) => box.x0 + t * (box.x1 - box.x0);
   const y = (value) => box.y0 - scale.height(value) * (box.y0 - box.y1);
@@ -67,12 +67,12 @@ function drawCurve(plot, curve, threshold) {
 
 /** The threshold of now, and what was measured there. */
 function drawNow(plot, box, curve, x, threshold) {
-  plot.append(svg("line", { class: "now", x1: x, x2: x, y1: box.y1 - 8, y2: box.y0 }));
+  plot.append(svg("line", { class: "now", x1: x, x2: x, y1: box.y1 - 18, y2: box.y0 }));
   plot.append(svg("path", { class: "handle", d: `M${x} ${box.y0}l5 7h-10z` }));
   const measured = curve.thresholds.findIndex((t) => Math.abs(t - threshold) < 1e-6);
   if (measured < 0) return;
   const isLeft = x > (box.x0 + box.x1) / 2;
-  plot.append(svg("text", { x: x + (isLeft ? -6 : 6), y: box.y1, "text-anchor": isLeft ? "end" : "start", class: "strong" },
+  plot.append(svg("text", { x: x + (isLeft ? -6 : 6), y: box.y1 - 9, "text-anchor": isLeft ? "end" : "start", class: "strong" },
     metricText(curve.values[measured])));
 }
 

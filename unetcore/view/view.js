@@ -378,6 +378,7 @@ function snapped(threshold) {
 function setMetric(name) {
   state.metric = name;
   state.place = null;
+  el("metric").value = name;
   const curve = chosenCurve();
   if (curve) {
     el("best").textContent = `Best: ${metricText(curve.value)} at ${curve.threshold.toFixed(2)}`;
