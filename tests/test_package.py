@@ -34,7 +34,16 @@ ROOMS = (
     {"tiling"},
     {"metrics"},
     {"data"},
-    {"baseline", "instances", "evaluate", "history", "operations", "settings"},
+    {
+        "baseline",
+        "instances",
+        "measurements",
+        "overlay",
+        "evaluate",
+        "history",
+        "operations",
+        "settings",
+    },
     {"tile_cost"},
     {"model", "loss", "optimisation", "states", "tensor_file"},
     {"fully_convolutional", "sliding_window"},
@@ -50,11 +59,13 @@ ROOMS = (
     {"claims", "studies"},
     {"claim_table"},
     {"export"},
-    {"provenance", "script"},
+    {"provenance", "script", "thresholds"},
     {"produce", "tile_timing"},
     {"fold_prediction", "fold_training", "recipes", "runs", "terminal"},
-    {"bundle"},
-    {"cli_errors", "cli_options", "cli_view", "cli_volume"},
+    {"bundle", "loading"},
+    {"picture_prediction"},
+    {"cli_errors", "cli_options", "cli_predict", "cli_view", "cli_volume"},
+    {"cli_data"},
     {"cli"},
 )
 WITHOUT_TORCH = (
@@ -62,6 +73,8 @@ WITHOUT_TORCH = (
     "data",
     "baseline",
     "instances",
+    "measurements",
+    "overlay",
     "evaluate",
     "history",
     "operations",
@@ -77,6 +90,7 @@ WITHOUT_TORCH = (
 )
 
 DISTRIBUTIONS = {
+    "PIL": "pillow",
     "conda_package_streaming": "conda-package-streaming",
     "cv2": "opencv-python-headless",
     "ctc_metrics": "py-ctcmetrics",
@@ -89,7 +103,7 @@ DISTRIBUTIONS = {
 WRAPPED = {"torch.utils.tensorboard": "tensorboard"}  # imported by a library in our place
 OF_CONDA = {conda: name for name, conda in CONDA_NAMES.items()}
 OF_SNAKEMAKE = {"pygments", "snakemake"}  # which --report asks for; what runs the rules
-NEVER_IMPORTED = {"imagecodecs"}  # tifffile finds its decoder of LZW pages by itself
+FOR_TIFFFILE = {"imagecodecs"}  # it finds its decoder of LZW pages by itself
 FOR_POOCH = {"tqdm"}  # its progress bar; our own is in the command line
 
 
@@ -281,7 +295,7 @@ def test_the_workflow_is_read_without_what_computes_or_reads_images():
 def test_every_library_is_declared_and_every_declared_one_used():
     declared = set(requirements(project()["dependencies"]))
     optional = set(requirements(project()["optional-dependencies"]["tensorboard"]))
-    assert libraries(MODULES.values()) == declared - NEVER_IMPORTED | optional
+    assert libraries(MODULES.values()) == declared | optional
     assert libraries(read_sources("workflow/scripts")) <= declared
 
 
@@ -370,7 +384,7 @@ def test_conda_environment_holds_what_its_scripts_import(environment):
     needed = libraries_of_scripts(scripts_by_environment()[environment])
     there = set(conda_packages(ROOT / f"envs/{environment}.yaml")) - {"python"}
     needed.discard("tyro")  # builds command lines; a rule calls `main` without one
-    assert there - NEVER_IMPORTED - FOR_POOCH == needed - FOR_POOCH
+    assert there - FOR_TIFFFILE - FOR_POOCH == needed - FOR_TIFFFILE - FOR_POOCH
 
 
 def test_conda_environment_of_snakemake_holds_what_the_rules_import():

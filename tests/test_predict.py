@@ -261,3 +261,21 @@ def test_image_of_other_channels_is_refused(network):
 def test_tile_that_does_not_fit_is_refused(network):
     with pytest.raises(InputError, match="output tile of 21 px"):
         predict_probability(random_image(8, 8), Predictor(network), tile=21)
+
+
+@pytest.mark.parametrize("averaging", AVERAGINGS)
+def test_channels_are_turned_together(averaging):
+    """A network that adds two channels says of them what another says of their sum."""
+    image = random_image(2, 31, 50)
+    both = Known(lambda tiles: tiles[:, :1] + tiles[:, 1:])
+    found = predict_probability(image, both, averaging=averaging)
+    assert found.shape == (31, 50)
+    expected = predict_probability(image.sum(axis=0), Known(lambda t: t), averaging=averaging)
+    np.testing.assert_allclose(found, expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_an_image_of_other_channels_than_the_network_takes_is_refused(normalised):
+    predictor = Predictor(UNet(in_channels=2, width=2, depth=1, normalised=normalised))
+    with pytest.raises(InputError, match="image of 3 channels: the network takes 2"):
+        predict_probability(random_image(3, 30, 30), predictor)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,11 @@ from typer.testing import CliRunner
 
 from unetcore import cli
 from unetcore.data.io import write_stack
+from unetcore.data.ome_zarr import write_image
 from unetcore.data.phantom_em import draw_sections
+from unetcore.data.pictures import read_picture, write_like
+from unetcore.data.png_jpeg import write_png
+from unetcore.data.stacks import Scale
 from unetcore.errors import InputError
 from unetcore.evaluate import OF_MEMBRANES, evaluate
 from unetcore.view import LEVELS, write_view
@@ -258,6 +263,7 @@ def test_command_writes_a_page_with_metrics_of_all_slices(files, stack):
 
 def test_command_takes_cells_and_says_their_scores(files):
     cells = np.where(np.indices((4, 80, 80))[2] < 40, 1, 2).astype(np.uint16)
+    cells[..., 38:42] = 0
     write_stack(files / "cells.tif", cells)
     view("images.tif", "probability.tif", "--segmentation", "cells.tif", "--labels", "cells.tif")
     data = data_of(files / "view.html")
@@ -267,14 +273,68 @@ def test_command_takes_cells_and_says_their_scores(files):
     assert not high.any()
 
 
-def test_labels_that_cannot_be_measured_still_give_a_page_that_says_so(files):
-    write_stack(files / "empty.tif", np.zeros((4, 80, 80), np.uint8))
+def test_command_takes_what_predict_takes_and_knows_the_size_of_pixels(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    write_png(Path("colour.png"), rng.integers(0, 256, (80, 70, 3), dtype=np.uint8), 0.25)
+    probability = rng.random((1, 80, 70), np.float32)
+    like = replace(read_picture(Path("colour.png")), kind="imagej")
+    write_like(Path("map.tif"), probability, like)
+    write_png(Path("labels.png"), np.where(probability[0] > 0.5, 2, 1).astype(np.uint8), None)
+    meaning = "1=background,2=cell"
+    result = view("colour.png", "map.tif", "--labels", "labels.png", "--label-map", meaning)
+    assert result.exit_code == 0, result.output
+    data = data_of(tmp_path / "view.html")
+    assert data["pixelSize"] == pytest.approx(0.25, rel=1e-3)
+    assert unpacked(data["slices"][0]["image"], 3, 80, 70).shape == (3, 80, 70)
+    pixel_error = next(c for c in data["curves"] if c["name"] == "pixel_error")
+    assert pixel_error["value"] == 0  # at 0.5 the map is the labels
+
+
+def test_command_takes_a_folder_of_pictures_and_hatches_what_is_ignored(files, stack):
+    images, labels, probability = stack
+    for folder in ("pictures", "known"):
+        (files / folder).mkdir()
+    for z in range(4):
+        write_png(files / f"pictures/{z}.png", images[z], None)
+        page = labels[z].copy()
+        page[:30, :20] = 7
+        write_png(files / f"known/{z}.png", page, None)
+    result = view("pictures", "probability.tif", "--labels", "known", "--ignore-label", "7")
+    assert result.exit_code == 0, result.output
+    data = data_of(files / "view.html")
+    bits = unpacked(data["slices"][3]["reference"], 80, 80)
+    assert ((bits & IGNORED) > 0).sum() == 600
+    ignored = np.zeros(labels.shape, bool)
+    ignored[:, :30, :20] = True
+    expected = evaluate(["pixel_error"], labels * ~ignored, probability, ignored=ignored)
+    found = next(c for c in data["curves"] if c["name"] == "pixel_error")
+    assert found["values"] == expected["pixel_error"]["values"]
+
+
+def test_command_reads_ome_zarr_where_it_is_shown(files, stack):
+    scale = Scale((1.0, 0.5, 0.5), "micrometer")
+    write_image(files / "images.zarr", stack[0], "zyx", scale)
+    write_image(files / "map.zarr", stack[2], "zyx", scale)
+    result = view("images.zarr", "map.zarr", "--slices", "4")
+    assert result.exit_code == 0, result.output
+    data = data_of(files / "view.html")
+    assert data["pixelSize"] == 0.5
+    np.testing.assert_array_equal(
+        unpacked(data["slices"][0]["level"], 80, 80) > 100, stack[2][3] > np.float32(0.5)
+    )
+
+
+def test_labels_that_cannot_be_measured_still_give_a_page_that_says_so(files, stack):
+    labels = stack[1].copy()
+    labels[2] = 0
+    write_stack(files / "empty.tif", labels)
     result = view("images.tif", "probability.tif", "--labels", "empty.tif")
     assert result.exit_code == 0
-    assert result.stderr.startswith("no metrics: empty.tif")
+    assert result.stderr.startswith("no metrics: empty.tif, slice 2")
     data = data_of(files / "view.html")
     assert data["curves"] == []
-    assert data["remark"].startswith("There are no metrics: empty.tif")
+    assert data["remark"].startswith("There are no metrics: empty.tif, slice 2")
 
 
 @pytest.mark.parametrize(
@@ -291,8 +351,8 @@ def test_labels_that_cannot_be_measured_still_give_a_page_that_says_so(files):
             ["few.tif", "probability.tif"],
             "few.tif: 1 x 80 x 80 (slices, height, width), ",
         ),
-        (["nan.tif", "probability.tif"], "nan.tif, slice 0: 1 values are NaN or infinite"),
-        (["images.tif", "large.tif"], "large.tif, slice 0: float values from 0 to 2"),
+        (["nan.tif", "probability.tif"], "nan.tif: 1 value"),
+        (["images.tif", "large.tif"], "large.tif: float values from 0 to 2"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_page(files, stack, words, line):

@@ -194,13 +194,41 @@ def test_components_of_random_pixels_are_those_of_scipy(opened):
         np.testing.assert_array_equal(np.reshape(labels, white.shape), expected)
 
 
+def test_holes_of_random_pixels_are_filled_as_by_the_package(opened):
+    rng = np.random.default_rng(0)
+    n_filled = 0
+    for density in (0.3, 0.5, 0.6, 0.7, 0.9):
+        p = np.where(rng.random((37, 53)) < density, 0.9, 0.1)
+        open_ones = instances(p, smallest_object=0)
+        expected = instances(p, smallest_object=0, fill_holes=True)
+        script = "fillHoles(arguments[0], 53, 37); return arguments[0]"
+        found = opened.execute_script(script, open_ones.ravel().tolist())
+        np.testing.assert_array_equal(np.reshape(found, p.shape), expected)
+        n_filled += np.count_nonzero(expected != open_ones)
+    assert n_filled > 100
+
+
+def test_filled_holes_count_to_the_area_of_their_object(opened, stack):
+    choose_overlay(opened, "objects")
+    element(opened, "fill-holes").click()
+    expected = instances(stack[2][0], smallest_object=SMALLEST, fill_holes=True)
+    labels = opened.execute_script("return [...objects.labels]")
+    np.testing.assert_array_equal(np.reshape(labels, (SIDE, SIDE)), expected)
+    bare = instances(stack[2][0], smallest_object=SMALLEST)
+    areas, before = np.bincount(expected.ravel()), np.bincount(bare.ravel())
+    (number, *_) = np.flatnonzero(areas[1:] > before[1:]) + 1
+    for _ in range(number):
+        element(opened, "object-after").click()
+    assert facts(opened)["Area"] == f"{areas[number]:,} px"
+
+
 def test_margin_leaves_out_what_lies_wholly_in_it(browser, stack, tmp_path):
     images, _, probability, _ = stack
     path = tmp_path / "view.html"
-    write_view(path, images, probability, smallest_object=0, field_of_interest=15)
+    write_view(path, images, probability, smallest_object=0, border=15)
     show(browser, path)
     labels = browser.execute_script("return [...objects.labels]")
-    expected = instances(probability[0], smallest_object=0, field_of_interest=15)
+    expected = instances(probability[0], smallest_object=0, border=15)
     np.testing.assert_array_equal(np.reshape(labels, (SIDE, SIDE)), expected)
     assert expected.max() < instances(probability[0], smallest_object=0).max()
 

@@ -24,8 +24,8 @@ class AugmentConfig:
 
     Attributes
     ----------
-    shift : whether a tile's centre lies anywhere on the slice; else tiles are drawn from the fewest
-        that cover the slice, evenly spaced.
+    shift : whether a tile's centre lies anywhere on the slice, on a pixel that weighs anything;
+        else tiles are drawn from the fewest that cover the slice, evenly spaced.
     balanced : whether the pixel in the middle of a tile is of either class equally often (Ciresan
         et al. 2012); else any pixel is as likely.
     rotation : largest angle in degrees, 0 to 180, drawn uniformly in [-rotation, rotation].
@@ -221,7 +221,7 @@ class TileAugmenter:
         self.basis = torch.as_tensor(basis, device=device)
         self.halo, self.config = halo, config
         self.output_tile = input_size - 2 * halo
-        self.places = _places(classes, weights) if config.balanced else []
+        self.places = _places(classes, weights, config)
 
     def draw(self, rng: np.random.Generator) -> TileDraw:
         """Draw the random numbers of a tile."""
@@ -253,9 +253,20 @@ class TileAugmenter:
         return self.cut(self.draw(rng))
 
 
-def _places(classes, weights):
-    """Places, counted through the whole stack, of the pixels of each class that weigh anything."""
-    return [np.flatnonzero((classes == c) & (weights > 0)) for c in range(int(classes.max()) + 1)]
+def _places(classes, weights, config):
+    """Pixels in whose middle tiles may lie, by what is drawn first; empty where any pixel may.
+
+    They are counted through the whole stack. Pixels that weigh nothing are nobody's: tiles around
+    them would teach little, or nothing.
+    """
+    counted = weights > 0
+    if config.balanced:
+        classes = [(classes == c) & counted for c in range(int(classes.max()) + 1)]
+    elif config.shift and not counted.all():
+        classes = [counted]
+    else:
+        return []
+    return [np.flatnonzero(of_class) for of_class in classes]
 
 
 def change_grey_values(image: torch.Tensor, mean: torch.Tensor, drawn: TileDraw) -> None:

@@ -4,45 +4,35 @@ import io
 import json
 import logging
 import sys
-from dataclasses import replace
 from typing import Annotated
 
-import numpy as np
 import typer
 from tqdm import tqdm
 
 from unetcore import __version__
 from unetcore import cli_options as options
+from unetcore.cli_data import new, own_data, validate
 from unetcore.cli_errors import IS_FIRST, OneLinePerProblem
+from unetcore.cli_predict import predict_pictures
 from unetcore.cli_view import view as view_files
 from unetcore.cli_volume import in_bytes, predict_volume, refuse_options
-from unetcore.data.annotated import (
-    AnnotatedImages,
-    check_labels,
-    kind_of,
-    read_annotated,
-    read_grey,
-    read_stack,
-)
-from unetcore.data.io import (
-    check_pair,
-    open_labels,
-    open_probability,
-    read_labels,
-    write_stack,
-)
+from unetcore.data.annotated import read_label_stack
+from unetcore.data.io import check_pair, open_known, open_labels, open_probability, write_stack
+from unetcore.data.label_map import LabelMap
 from unetcore.data.stacks import open_stack
 from unetcore.duration import duration
 from unetcore.errors import InputError, Interrupted
+from unetcore.labels import IGNORED
 from unetcore.memory import keep_freed_memory
 from unetcore.recipes import FAST, RECIPES, weight_map_config
-from unetcore.terminal import command, count, metrics_table, progress, show_annotated
+from unetcore.terminal import be_quiet, command, count, metrics_table, progress, say, show_annotated
 from unetcore.view import MAX_SIDE
-from unetcore.weights import ignored_pixels, weight_maps
+from unetcore.weights import weight_maps
 
 # Modules that need torch, which takes more than a second to import, are imported where needed.
 
 INTERRUPTED = 130  # exit code
+WORTH_A_TRIAL = 50  # steps, whose time is measured before they begin
 ZARR = ".zarr"
 
 
@@ -55,7 +45,6 @@ class _Lines(logging.Handler):
 
 app = typer.Typer(
     cls=OneLinePerProblem,
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -76,8 +65,9 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback(
     epilog=_examples(
-        "unet validate images.tif labels.tif",
-        "unet train images.tif labels.tif -o run",
+        "unet new my-cells/",
+        "unet validate my-cells/dataset.yaml",
+        "unet train my-cells/dataset.yaml -o run",
         "unet predict run new.tif -o probability.tif",
         "unet evaluate new-labels.tif probability.tif",
     )
@@ -87,45 +77,44 @@ def start(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say nothing but what is wrong.")
+    ] = False,
 ) -> None:
     """U-Net (2015) on your own images: train, predict, evaluate."""
+    be_quiet(quiet)
     package = logging.getLogger("unetcore")
-    package.setLevel(logging.INFO)
+    package.setLevel(logging.WARNING if quiet else logging.INFO)
     package.handlers = [_Lines()]
 
 
-@app.command(
+app.command(
     epilog=_examples(
-        "unet validate images.tif labels.tif",
-        "unet validate frames/ cells/ --labels-are instances",
-        "unet validate frames/ cells/ --ignore-label 255",
+        "unet new my-cells/",
+        "unet new my-cells/ --label-map 0=ignore,1=background,2=cell",
+        "unet new my-cells/ --labels-are instances --pixel-size 0.5",
     )
-)
-def validate(
-    images: options.Images,
-    labels: options.Labels,
-    labels_are: options.LabelsAre = None,
-    ignore_label: options.IgnoreLabel = None,
-) -> None:
-    """Check images and labels before training."""
-    _read_and_show(images, labels, labels_are, ignore_label)
-    said = {"--labels-are": labels_are, "--ignore-label": ignore_label}
-    words = [word for option in said.items() if option[1] is not None for word in option]
-    typer.echo("\nReady. Train a network on them by:")
-    typer.echo(f"  {command('train', images, labels, '-o', 'run', *words)}")
+)(new)
+app.command(
+    epilog=_examples(
+        "unet validate my-cells/dataset.yaml",
+        "unet validate images.tif labels.tif",
+        "unet validate frames/ cells/ --labels-are instances --ignore-label 255",
+    )
+)(validate)
 
 
 @app.command(
     epilog=_examples(
-        "unet train images.tif labels.tif -o run",
+        "unet train my-cells/dataset.yaml -o run",
         "unet train frames/ cells/ -o run --labels-are instances --steps 5000 --width 32",
         "unet train images.tif labels.tif -o run --recipe paper --device gpu",
     )
 )
 def train(
     images: options.Images,
-    labels: options.Labels,
     out: options.NewRunDir,
+    labels: options.OwnLabels = None,
     recipe: options.RecipeChoice = FAST.name,
     steps: options.Steps = None,
     learning_rate: options.LearningRate = None,
@@ -136,7 +125,11 @@ def train(
     tensorboard: options.TensorBoard = False,
     device: options.Device = "auto",
     labels_are: options.LabelsAre = None,
+    label_map: options.LabelMapText = None,
     ignore_label: options.IgnoreLabel = None,
+    pixel_size: options.WantedPixelSize = None,
+    allow_empty: options.AllowEmpty = None,
+    trust_pairs: options.TrustPairs = None,
 ) -> None:
     """Train a network on images with labels.
 
@@ -149,34 +142,45 @@ def train(
     from unetcore.runs import Run
 
     choose_device(device)  # if there is no GPU, say so before any work
-    annotated = _read_and_show(images, labels, labels_are, ignore_label)
+    data = own_data(
+        images,
+        labels,
+        labels_are=labels_are,
+        label_map=label_map,
+        ignore_label=ignore_label,
+        pixel_size=pixel_size,
+        allow_empty=allow_empty,
+        trust_pairs=trust_pairs,
+    )
+    annotated = data.read()
+    show_annotated(annotated, data.is_guessed)
     chosen = RECIPES[recipe].changed(
         steps=steps,
         learning_rate=learning_rate,
         width=width,
         batch=batch,
         validate_every=FAST.training["validate_every"],
-        ignore_label=ignore_label,
-        largest_tile=largest_tile_for(annotated.images.shape[-2:], FAST.network["depth"]),
+        largest_tile=largest_tile_for(annotated.smallest_shape, FAST.network["depth"]),
     )
     run = Run(out, annotated, chosen, seed, held_out, device, tensorboard)
     if run.is_finished:
-        typer.echo(f"\n{run.folder.model} is of this training, complete: nothing to do.")
+        say(f"\n{run.folder.model} is of this training, complete: nothing to do.")
     else:
         _train(run)
-    typer.echo("\nPredict other images by:")
-    typer.echo(f"  {command('predict', out, 'IMAGE.tif', '-o', 'probability.tif')}")
+    say("\nPredict other images by:")
+    say(f"  {command('predict', out, 'IMAGE.tif', '-o', 'probability.tif')}")
 
 
 @app.command(
     epilog=_examples(
         "unet predict run new.tif -o probability.tif",
+        "unet predict run pictures/ -o results --threshold 0.6 --border 1",
         "unet predict run frames/ -o probability.tif --averaging d4 --segmentation cells.tif",
         "unet predict run slide.ome.zarr -o probability.zarr --memory 1000",
     )
 )
 def predict(
-    run_dir: options.RunDir,
+    model: options.Model,
     image: options.Image,
     out: options.Prediction,
     averaging: options.Averaging = "none",
@@ -184,52 +188,66 @@ def predict(
     memory: options.Memory = None,
     precision: options.Precision = "auto",
     device: options.Device = "auto",
+    pixel_size: options.PixelSize = None,
+    threshold: options.Threshold = None,
+    smallest_object: options.SmallestObject = None,
+    fill_holes: options.FillHoles = None,
+    border: options.Border = None,
     segmentation: options.SegmentationOut = None,
-    smallest_object: options.SmallestObject = FAST.postprocessing["smallest_object"],
     chunk: options.Chunk = None,
     part: options.Part = None,
     fill_missing: options.FillMissing = False,
 ) -> None:
     """Predict images by a trained network.
 
-    Writes the probability, 0 to 1, that each pixel is cell interior, as float32 TIFF pages.
+    Writes into OUT.tif the probability, 0 to 1, that each pixel is cell interior, with the axes and
+    the pixel size of IMAGE, as Fiji reads them.
+
+    If OUT is the name of a folder, it gets of every image the probability, a mask, instances (one
+    number per cell), measurements of every cell and an overlay to look at, and a summary.
 
     Any image size will do: tiles are seamless and context is mirrored at the border.
 
     Images that do not fit the memory are read and written by chunks where OUT is a folder
     `OUT.zarr`. The same command goes on after an interruption, without finished chunks.
     """
+    cells = {
+        "threshold": threshold,
+        "smallest_object": smallest_object,
+        "fill_holes": fill_holes,
+        "border": border,
+    }
     if out.suffix == ZARR:
         whole = {"--averaging": averaging != "none", "--tile": tile, "--segmentation": segmentation}
+        whole |= {f"--{name.replace('_', '-')}": value is not None for name, value in cells.items()}
         refuse_options(whole, f"is for TIFF files, which are predicted as a whole; {out} is not")
         how = {"side": chunk, "memory": in_bytes(memory), "precision": precision}
-        predict_volume(run_dir, image, out, device, how, part=part, fill_missing=fill_missing)
+        predict_volume(
+            model,
+            image,
+            out,
+            device,
+            how,
+            part=part,
+            fill_missing=fill_missing,
+            pixel_size=pixel_size,
+        )
         return
     by_chunks = {"--chunk": chunk, "--part": part, "--fill-missing": fill_missing}
     refuse_options(by_chunks, f"is for what is predicted by chunks, into OUT.zarr; {out} is not")
-    from unetcore.data.intensity import normalise
     from unetcore.devices import choose_device
-    from unetcore.instances import instances
-    from unetcore.predict import Predictor, predict_probability
-    from unetcore.runs import RunFolder
 
     choose_device(device)  # if there is no GPU, say so before any work
-    keep_freed_memory()
-    network, description = RunFolder(run_dir).load()
-    slices = normalise(read_grey(image), description["training"]["normalisation"])
-    predictor = Predictor(network, precision, in_bytes(memory), device)
-    maps = [
-        predict_probability(page, predictor, averaging=averaging, tile=tile)
-        for page in tqdm(slices, "predict", unit="image", disable=None, leave=False)
-    ]
-    write_stack(out, np.stack(maps))
-    share = 100 * np.mean([page > FAST.postprocessing["threshold"] for page in maps])
-    typer.echo(f"{out}: {count(len(maps), 'image')}, {share:.1f} % cell interior")
-    if segmentation:
-        settings = FAST.postprocessing | {"smallest_object": smallest_object}
-        cells = np.stack([instances(page, **settings) for page in maps])
-        write_stack(segmentation, cells)
-        typer.echo(f"{segmentation}: {count(int(cells.max(axis=(1, 2)).sum()), 'cell')}")
+    predict_pictures(
+        model,
+        image,
+        out,
+        loading={"precision": precision, "memory": in_bytes(memory), "device": device},
+        how={"averaging": averaging, "tile": tile},
+        postprocessing=cells,
+        pixel_size=pixel_size,
+        segmentation=segmentation,
+    )
 
 
 @app.command(
@@ -247,26 +265,32 @@ def evaluate(
     unscaled: options.Unscaled = False,
     threads: options.Threads = 1,
     fill_missing: options.FillMissingLabels = False,
+    label_map: options.LabelMapText = None,
+    ignore_label: options.IgnoreLabel = None,
 ) -> None:
     """Compare a prediction with labels.
 
     Of a probability: warping, Rand and pixel error (2012), V_rand and V_info (later), each at its
-    best threshold. Of a segmentation: SEG and IoU of the cell tracking challenge.
+    best threshold. Of a segmentation: SEG and IoU of the cell tracking challenge. What is ignored
+    counts nowhere.
     """
     from unetcore.evaluate import OF_CELLS, OF_MEMBRANES, evaluate
     from unetcore.metrics import Slices
 
     if segmentation and (unscaled or threads > 1):
         raise InputError("--unscaled and --threads are for a probability, not for --segmentation")
-    reference = open_labels(labels, fill_missing=fill_missing)
+    kind = "instances" if segmentation else "mask"
+    reference, ignored = open_known(
+        labels, _label_map(label_map, ignore_label), kind, fill_missing=fill_missing
+    )
     read = open_labels if segmentation else open_stack if unscaled else open_probability
     found = read(probability)
     check_pair(found, reference, images_name=probability, labels_name=labels)
     reference, found = Slices(reference, labels), Slices(found, probability)
     if segmentation:
-        values = evaluate(OF_CELLS, reference, None, segmentation=found)
+        values = evaluate(OF_CELLS, reference, None, segmentation=found, ignored=ignored)
     else:
-        values = evaluate(OF_MEMBRANES, reference, found, threads=threads)
+        values = evaluate(OF_MEMBRANES, reference, found, ignored=ignored, threads=threads)
     typer.echo(json.dumps(values, indent=1) if as_json else metrics_table(values))
 
 
@@ -282,9 +306,13 @@ def view(
     probability: options.ViewedProbability,
     out: options.Page,
     labels: options.ViewedLabels = None,
+    label_map: options.LabelMapText = None,
+    ignore_label: options.IgnoreLabel = None,
     segmentation: options.ViewedCells = None,
     threshold: options.FirstThreshold = FAST.postprocessing["threshold"],
     smallest_object: options.SmallestShown = FAST.postprocessing["smallest_object"],
+    fill_holes: options.FillHolesShown = FAST.postprocessing["fill_holes"],
+    border: options.BorderShown = FAST.postprocessing["border"],
     slices: options.SomeSlices = None,
     max_side: options.MaxSide = MAX_SIDE,
     title: options.Title = None,
@@ -300,12 +328,15 @@ def view(
         probability,
         out,
         labels=labels,
+        label_map=_label_map(label_map, ignore_label),
         segmentation=segmentation,
         slices=slices,
         threads=threads,
         title=title or probability.name,
         threshold=threshold,
         smallest_object=smallest_object,
+        fill_holes=fill_holes,
+        border=border,
         max_side=max_side,
     )
 
@@ -329,6 +360,7 @@ def weights(
     background_sigma: options.BackgroundSigma = None,
     separation: options.Separation = None,
     separation_sigma: options.SeparationSigma = None,
+    label_map: options.LabelMapText = None,
     ignore_label: options.IgnoreLabel = None,
     labels_are: options.LabelsAre = None,
 ) -> None:
@@ -349,12 +381,9 @@ def weights(
         background_sigma=background_sigma,
         separation=separation,
         separation_sigma=separation_sigma,
-        ignore_label=ignore_label,
+        ignore_label=IGNORED,
     )
-    stack = read_stack(labels, read_labels)
-    known = stack[~ignored_pixels(stack, ignore_label)]
-    kind = labels_are or kind_of(known)
-    check_labels(known, kind, name=labels)
+    kind, stack = read_label_stack(labels, _label_map(label_map, ignore_label), labels_are)
     _, maps = weight_maps(stack, kind, config)
     write_stack(out, maps)
     pages = count(len(maps), "weight map")
@@ -380,13 +409,10 @@ def export(run_dir: options.RunDir, out: options.Out) -> None:
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB; its README.md says how to use it")
 
 
-def _read_and_show(images, labels, labels_are, ignore_label) -> AnnotatedImages:
-    annotated = read_annotated(images, labels, labels_are, ignore_label)
-    known = replace(annotated, labels=np.where(annotated.ignored, 0, annotated.labels))
-    show_annotated(images, labels, known, guessed=labels_are)
-    if ignore_label is not None:
-        typer.echo(f"        {100 * annotated.ignored.mean():.1f} % ignored, label {ignore_label}")
-    return annotated
+def _label_map(text: str | None, ignore_label: int | None) -> LabelMap:
+    """Meaning of values as options give it."""
+    meanings = LabelMap() if text is None else LabelMap.parse(text)
+    return meanings.with_ignored(ignore_label)
 
 
 def _train(run) -> None:
@@ -405,16 +431,18 @@ def _train(run) -> None:
         )
         raise typer.Exit(INTERRUPTED) from None
     last = history[-1]
-    typer.echo(f"{run.folder.model}: loss {last.loss:.4f} after {duration(last.seconds)}")
+    say(f"{run.folder.model}: loss {last.loss:.4f} after {duration(last.seconds)}")
 
 
 def _announced(run):
     """Train, and show how far it is."""
     training, done = run.settings.training, run.folder.steps_done()
-    what = f"the {training.steps - done:,} left of " if done else ""
-    typer.echo(
+    left = training.steps - done
+    what = f"the {left:,} left of " if done else ""
+    time = f", about {duration(left * run.seconds_per_update())}" if left >= WORTH_A_TRIAL else ""
+    say(
         f"\nRecipe {run.recipe.name}, width {run.settings.network.width}: "
-        f"{what}{training.steps:,} steps."
+        f"{what}{training.steps:,} steps{time}."
     )
     with progress(training.steps, done, training.batch) as report:
         return run.train(report)

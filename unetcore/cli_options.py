@@ -31,11 +31,23 @@ def _of_recipe(section: str, name: str, what: str, least: int):
 
 # Of several commands.
 Images = Annotated[
-    Path, typer.Argument(metavar="IMAGES", help="Grey images: a TIFF stack, or a folder of TIFFs.")
+    Path,
+    typer.Argument(
+        metavar="IMAGES",
+        help="An image, a folder of images, or what holds images and labels: a folder, a sample "
+        "sheet (.csv), or what `unet new` wrote (.yaml).",
+    ),
 ]
-Labels = Annotated[
-    Path, typer.Argument(metavar="LABELS", help="Labels of the images, in the same order.")
+OwnLabels = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[LABELS]",
+        help="Labels of the image, or a folder of labels: images of labels, or regions of Fiji "
+        "(.zip, .roi). Pairs have the same name.",
+        show_default=False,
+    ),
 ]
+Labels = Annotated[Path, typer.Argument(metavar="LABELS", help="Labels: an image or a folder.")]
 LabelsAre = Annotated[
     LabelKind | None,
     typer.Option(
@@ -52,11 +64,61 @@ IgnoreLabel = Annotated[
         show_default=False,
     ),
 ]
+LabelMapText = Annotated[
+    str | None,
+    typer.Option(
+        "--label-map",
+        metavar="MAP",
+        help="What values mean, cell, background or ignore, as in 0=cell,255=background or "
+        "0=ignore,1=background,2=cell.",
+        show_default="0 is background, all else cell",
+    ),
+]
+WantedPixelSize = Annotated[
+    float | None,
+    typer.Option(
+        metavar="UM",
+        help="Bring all images to this side of a pixel in micrometres.",
+        show_default="as they are",
+    ),
+]
+AllowEmpty = Annotated[
+    bool | None,
+    typer.Option("--allow-empty", help="Labels without a cell are meant.", show_default=False),
+]
+TrustPairs = Annotated[
+    bool | None,
+    typer.Option(
+        "--trust-pairs",
+        help="Labels are right, even where they seem to be of another image.",
+        show_default=False,
+    ),
+]
 Device = Annotated[
     WhereToCompute, typer.Option(help="Where to compute; auto takes a GPU if there is one.")
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="File to write.")]
 RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder that `unet train` made.")]
+
+# Of `new` and `validate`.
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FOLDER",
+        help="Folder with images/ and labels/, or with files like a.tif and a_labels.tif.",
+    ),
+]
+Name = Annotated[
+    str | None, typer.Option(help="Of the data set.", show_default="that of the folder")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier call wrote.")]
+Sheet = Annotated[
+    Path,
+    typer.Option("--picture", metavar="PNG", help="Picture of images and labels, to be looked at."),
+]
+FactsAsJson = Annotated[
+    bool, typer.Option("--json", help="Print what was found as JSON, and nothing else.")
+]
 
 # Of `train`.
 NewRunDir = Annotated[
@@ -98,10 +160,18 @@ TensorBoard = Annotated[
 ]
 
 # Of `predict`.
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL", help="Folder that `unet train` made, or its model.safetensors."
+    ),
+]
 Image = Annotated[
     Path,
     typer.Argument(
-        metavar="IMAGE", help="A TIFF image or stack, a folder of TIFFs, or an OME-Zarr image."
+        metavar="IMAGE",
+        help="A picture (TIFF, ImageJ, OME-TIFF, PNG, JPEG or OME-Zarr, of any axes and as many "
+        "channels as the model takes), or a folder of them.",
     ),
 ]
 Prediction = Annotated[
@@ -110,7 +180,8 @@ Prediction = Annotated[
         "--out",
         "-o",
         metavar="OUT",
-        help="File to write; OUT.zarr is an OME-Zarr image, made chunk by chunk.",
+        help="OUT.tif: the probability. A folder's name: all results of every image. OUT.zarr: the "
+        "probability as OME-Zarr, made chunk by chunk.",
     ),
 ]
 Averaging = Annotated[
@@ -137,10 +208,46 @@ SegmentationOut = Annotated[
     Path | None,
     typer.Option(metavar="OUT", help="Also write separate cells, one number each."),
 ]
-SmallestObject = Annotated[
-    int, typer.Option(min=0, help="Cells of this many px and less are left out of it.")
+PixelSize = Annotated[
+    float | None,
+    typer.Option(
+        min=1e-6,
+        metavar="UM",
+        help="Side of a pixel in um; the image is rescaled to that of the model.",
+        show_default="what the file says",
+    ),
 ]
-
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Pixels of a larger probability are cell interior.",
+        show_default="the model's",
+    ),
+]
+SmallestObject = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="PX",
+        help="Cells of so many px and less are left out.",
+        show_default=f"the model's, else {FAST.postprocessing['smallest_object']}",
+    ),
+]
+FillHoles = Annotated[
+    bool | None,
+    typer.Option(help="Make holes of a cell its own.", show_default="the model's, else fill"),
+]
+Border = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="PX",
+        help="Leave out cells that lie wholly within so many px of the border.",
+        show_default="the model's, else 0",
+    ),
+]
 Chunk = Annotated[
     int | None,
     typer.Option(
@@ -205,7 +312,7 @@ Threads = Annotated[
 # Of `view`.
 ViewedImage = Annotated[
     Path,
-    typer.Argument(metavar="IMAGE", help="Grey images: a TIFF, a folder of TIFFs, or OME-Zarr."),
+    typer.Argument(metavar="IMAGE", help="An image or stack, or a folder of images of one size."),
 ]
 ViewedProbability = Annotated[
     Path, typer.Argument(metavar="PROBABILITY", help="What `unet predict` made of them.")
@@ -224,6 +331,13 @@ FirstThreshold = Annotated[
 ]
 SmallestShown = Annotated[
     int, typer.Option(min=0, help="Objects of this many px and less are left out, until changed.")
+]
+FillHolesShown = Annotated[bool, typer.Option(help="Whether holes of objects become their own.")]
+BorderShown = Annotated[
+    int,
+    typer.Option(
+        min=0, metavar="PX", help="Leave out objects wholly within so many px of the border."
+    ),
 ]
 SomeSlices = Annotated[
     str | None,

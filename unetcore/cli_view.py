@@ -7,10 +7,10 @@ from typing import Any
 
 import typer
 
-from unetcore.data.io import open_labels, open_probability
+from unetcore.data.label_map import LabelMap
 from unetcore.errors import InputError
-from unetcore.terminal import count
-from unetcore.view import View, open_images, write_view
+from unetcore.terminal import count, say
+from unetcore.view import View, open_cells, open_images, open_maps, open_reference, write_view
 
 # Metrics need numba, which takes a moment to import; they are imported where needed.
 
@@ -21,6 +21,7 @@ def view(
     out: Path,
     *,
     labels: Path | None,
+    label_map: LabelMap,
     segmentation: Path | None,
     slices: str | None,
     threads: int,
@@ -32,6 +33,7 @@ def view(
     ----------
     image, probability, labels, segmentation : files as `unet view` takes them.
     out : page to be written.
+    label_map : what the values of the labels mean.
     slices : those to be shown, as `slice_numbers` reads them.
     threads : that evaluate.
     shown : further arguments of `unetcore.view.write_view`.
@@ -40,23 +42,31 @@ def view(
     ------
     InputError : files that cannot be read or do not belong together.
     """
-    maps = open_probability(probability)
-    images = _fitting(open_images(image), image, maps, probability)
-    reference = labels and _fitting(open_labels(labels), labels, maps, probability)
-    cells = segmentation and _fitting(open_labels(segmentation), segmentation, maps, probability)
+    maps = open_maps(probability)
+    images, pixel_size = open_images(image)
+    stacks = {image: images}
+    reference = ignored = cells = None
+    if labels:
+        reference, ignored = open_reference(labels, maps.shape, label_map)
+        stacks[labels] = reference
+    if segmentation:
+        stacks[segmentation] = cells = open_cells(segmentation)
+    _refuse_other_sizes(stacks, maps, probability)
     pages = slice_numbers(slices, len(maps))
-    metrics, remark = {}, "" if labels else "No labels were given, so there are no metrics."
+    metrics, remark = {}, "No labels were given, so there are no metrics."
     if labels:
         named = {"labels": (labels, reference), "probability": (probability, maps)}
         named |= {"segmentation": (segmentation, cells)} if segmentation else {}
-        metrics, remark = _measured(named, threads)
+        metrics, remark = _measured(named, ignored, threads)
     page = write_view(
         out,
         images,
         maps,
         labels=reference,
+        ignored=ignored,
         segmentation=cells,
         metrics=metrics,
+        pixel_size=pixel_size,
         pages=pages,
         remark=remark,
         **shown,
@@ -85,15 +95,16 @@ def slice_numbers(text: str | None, n_slices: int) -> list[int]:
     return list(range(first - 1, last))
 
 
-def _fitting(stack, path: Path, maps, probability: Path):
-    """Return the stack, if it is of the same slices as the probability."""
-    if stack.shape != maps.shape:
-        sizes = ["{} x {} x {}".format(*shape) for shape in (stack.shape, maps.shape)]
-        raise InputError(f"{path}: {sizes[0]} (slices, height, width), {probability}: {sizes[1]}")
-    return stack
+def _refuse_other_sizes(stacks: Mapping[Path, Any], maps, probability: Path) -> None:
+    """Refuse stacks that are not of the same slices as the probability."""
+    for path, stack in stacks.items():
+        shapes = [(shape[0], *shape[-2:]) for shape in (stack.shape, maps.shape)]
+        if shapes[0] != shapes[1]:
+            this, other = (" x ".join(map(str, shape)) for shape in shapes)
+            raise InputError(f"{path}: {this} (slices, height, width), {probability}: {other}")
 
 
-def _measured(named_stacks: Mapping[str, tuple[Path, Any]], threads: int):
+def _measured(named_stacks: Mapping[str, tuple[Path, Any]], ignored, threads: int):
     """Metrics, and why there are none; a page without them is of use, too."""
     from unetcore.evaluate import OF_CELLS, OF_MEMBRANES, evaluate
     from unetcore.metrics import Slices
@@ -101,7 +112,7 @@ def _measured(named_stacks: Mapping[str, tuple[Path, Any]], threads: int):
     stacks = {kind: Slices(stack, path) for kind, (path, stack) in named_stacks.items()}
     names = OF_MEMBRANES + OF_CELLS if "segmentation" in stacks else OF_MEMBRANES
     try:
-        return evaluate(names, **stacks, threads=threads), ""
+        return evaluate(names, **stacks, ignored=ignored, threads=threads), ""
     except InputError as error:
         typer.echo(f"no metrics: {error}", err=True)
         return {}, f"There are no metrics: {error}."
@@ -113,4 +124,4 @@ def _tell(out: Path, page: View, n_wanted: int) -> None:
         typer.echo(f"  {n_wanted} are more than a page holds; --slices FIRST-LAST takes some")
     if page.factor > 1:
         typer.echo(f"  reduced {page.factor} times, to what --max-side allows")
-    typer.echo("Open it in any browser; it needs no other file and no network.")
+    say("Open it in any browser; it needs no other file and no network.")

@@ -14,7 +14,9 @@ PLACES = ("splits", "mergers")
 MOST_SHOWN = 20  # places of one kind in the JSON
 
 
-def evaluate(names, labels, probability, *, segmentation=None, complete=None, threads=1):
+def evaluate(
+    names, labels, probability, *, segmentation=None, complete=None, ignored=None, threads=1
+):
     """Compute metrics by name.
 
     Parameters
@@ -27,6 +29,9 @@ def evaluate(names, labels, probability, *, segmentation=None, complete=None, th
     segmentation : (N, H, W) array of whole numbers, instances; needed by "seg" and "iou".
     complete : N bools, frames of which every cell is labelled; None: all. "iou" is measured on
         these only, see `metrics.foreground_iou`.
+    ignored : (N, H, W) bool array, pixels of which nothing is known; None: there are none. They
+        count as background on both sides, so that nothing that is said of them is right or wrong;
+        objects end where they begin.
     threads : int >= 1, slices are judged on so many threads; the result is the same for any.
 
     Returns
@@ -42,6 +47,8 @@ def evaluate(names, labels, probability, *, segmentation=None, complete=None, th
     InputError : unknown metric, no segmentation where one is needed, or what the metric refuses.
     """
     _refuse_unknown(names, segmentation)
+    if ignored is not None:
+        return _evaluate_known(names, labels, probability, segmentation, complete, ignored, threads)
     thinned = [name for name in THINNED if name in names]
     pair = (labels, probability)
     scores = metrics.thinned_scores(*pair, names=thinned, threads=threads) if thinned else {}
@@ -56,6 +63,26 @@ def evaluate(names, labels, probability, *, segmentation=None, complete=None, th
         else:
             iou = metrics.foreground_iou(labels, segmentation, complete=complete)
             results[name] = {"value": iou}
+    return results
+
+
+def _evaluate_known(names, labels, probability, segmentation, complete, ignored, threads) -> dict:
+    """Compute metrics of what is known.
+
+    Of all metrics, the warping error alone divides by a number that ignored pixels are part of.
+    """
+    named = {"labels": labels, "probability": probability, "segmentation": segmentation}
+    ignored = metrics.Slices.of(ignored, "ignored pixels")
+    known = {
+        name: None if stack is None else metrics.Slices.of(stack, name).without(ignored)
+        for name, stack in named.items()
+    }
+    results = evaluate(names, **known, complete=complete, threads=threads)
+    if "warping_error" in results:
+        shares = [np.count_nonzero(~page) / page.size for page in ignored]
+        share, found = sum(shares) / len(shares), results["warping_error"]
+        found["value"] /= share
+        found["values"] = [value / share for value in found["values"]]
     return results
 
 
@@ -109,4 +136,8 @@ def measured_on(frames, split, fold):
             f"cross-validation on the {n} labelled training slices, "
             f"{split['blocks']} contiguous blocks"
         )
-    return f"labelled training frames ({n} in all), trained on one sequence and tested on the other"
+    labelled = f"labelled training frames ({n} in all)"
+    n_sequences = len({frame.sequence for frame in frames if frame.split == "train"})
+    if n_sequences != 2:
+        return f"{labelled}, {n_sequences} stacks, each tested by the others"
+    return f"{labelled}, trained on one sequence and tested on the other"

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from unetcore.augment import AugmentConfig
 from unetcore.checkpoint import save_model
@@ -79,6 +80,7 @@ def produce_model(
     keep_finished: bool = False,
     validation: Validation | None = None,
     facts: Mapping | None = None,
+    judge: Callable[[nn.Module], Mapping] | None = None,
 ) -> list[Progress]:
     """Train a network, or continue, and write what comes of it.
 
@@ -90,6 +92,7 @@ def produce_model(
     keep_finished : whether the last state stays, see `unetcore.states.States.finish`; else none.
     validation : looks at held-out images during the training.
     facts : more that a user of the model must know, as plain values.
+    judge : called with the trained network; tells more such facts.
 
     Returns
     -------
@@ -101,7 +104,8 @@ def produce_model(
     """
 
     def deliver(network, rows, kept):
-        _write(products, settings.describe() | (facts or {}), network, rows, validation)
+        known = settings.describe() | (facts or {}) | (judge(network) if judge else {})
+        _write(products, known, network, rows, validation)
         if keep_finished:
             kept.finish(settings.training.steps)
         else:

@@ -7,29 +7,37 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+from torch import nn
+
 from unetcore.augment import AugmentConfig
 from unetcore.board import Board
 from unetcore.checkpoint import load_model
 from unetcore.data.annotated import AnnotatedImages
 from unetcore.data.files import write_atomically
-from unetcore.data.intensity import normalise
 from unetcore.differences import differences
 from unetcore.distributed import own_processes
 from unetcore.errors import InputError
 from unetcore.evaluate import OF_CELLS, OF_MEMBRANES
 from unetcore.history import Progress
+from unetcore.labels import IGNORED
 from unetcore.model import UNet
+from unetcore.predict import Predictor, predict_probability
 from unetcore.produce import Products, Settings, produce_model
 from unetcore.provenance import source_digest
 from unetcore.recipes import Recipe
 from unetcore.settings import OF_THE_WATCH, NetworkConfig, TrainConfig
 from unetcore.states import States
+from unetcore.thresholds import choose_threshold, smallest_object
+from unetcore.tile_timing import seconds_per_update
 from unetcore.train import TrainingData, checksum
 from unetcore.validation import Validation
 from unetcore.weight_settings import WeightMapConfig
 from unetcore.weights import weight_maps
 
 logger = logging.getLogger(__name__)
+
+MOST_JUDGED = 8  # images on which a threshold is chosen
 
 
 @dataclass(frozen=True)
@@ -97,10 +105,11 @@ class Run:
     Parameters
     ----------
     folder : where everything is written; a training that was interrupted there is continued.
-    annotated : images and labels.
+    annotated : images and labels; those that are held out there are not trained on.
     recipe : settings.
     seed : of the initial weights and of every step.
-    held_out : so many images, the last ones, are not trained on; the training is watched on them.
+    held_out : so many images, the last ones, are held out, where `annotated` holds out none. The
+        training is watched on what is held out.
     device : "cpu", "gpu" or "auto", see `unetcore.devices.choose_device`.
     tensorboard : whether TensorBoard can show the training.
 
@@ -121,7 +130,7 @@ class Run:
         tensorboard: bool = False,
     ):
         self.folder, self.recipe = RunFolder(Path(folder)), recipe
-        n_images = len(annotated.images)
+        n_images, held_out = len(annotated.images), _held_out(annotated, held_out)
         if not 0 <= held_out < n_images:
             raise InputError(f"{held_out} of {n_images} images held out: one must be left to train")
         self.settings = Settings(
@@ -132,20 +141,23 @@ class Run:
             source_digest("unetcore.train"),
             device,
         )
-        config = WeightMapConfig(**recipe.weight_map_of(annotated.kind))
-        classes, weights = weight_maps(annotated.labels, annotated.kind, config)
-        images = normalise(annotated.images, self.settings.training.normalisation)
+        weight_map = {**recipe.weight_map_of(annotated.kind), "ignore_label": IGNORED}
+        images, labels = annotated.stacked(self.settings.training.normalisation)
+        classes, weights = weight_maps(labels, annotated.kind, WeightMapConfig(**weight_map))
         last = n_images - held_out
         self.data = TrainingData(images[:last], classes[:last], weights[:last])
-        self.held = (images[last:], annotated.labels[last:], classes[last:], weights[last:])
+        self.labels = labels[:last]
+        self.held = (images[last:], labels[last:], classes[last:], weights[last:])
         self.kind = annotated.kind
         self.facts = {
             "recipe": recipe.name,
             "labels_are": annotated.kind,
+            "label_map": str(annotated.settings.label_map),
+            "pixel_size_um": annotated.settings.pixel_size_um,
             "held_out": held_out,
             "training_images": list(self.data.images.shape),
             "images_and_labels": self.data.checksum(),
-            "weight_map": dict(recipe.weight_map_of(annotated.kind)),
+            "weight_map": weight_map,
         }
         if held_out:
             self.facts["held_out_images_and_labels"] = checksum(*self.held)
@@ -192,17 +204,50 @@ class Run:
                 report=show,
                 validation=self.validation,
                 facts=self.facts,
+                judge=self._judge,
             )
+
+    def seconds_per_update(self) -> float:
+        """Time of an update here, measured; see `unetcore.tile_timing.seconds_per_update`."""
+        settings = self.settings
+        return seconds_per_update(settings.network, settings.training, settings.device)
+
+    def _judge(self, network: nn.Module) -> dict:
+        """Choose how cells are cut out of the network's maps, on what is held out if there is any.
+
+        A few images, spread over all, are looked at.
+        """
+        held = len(self.held[0]) > 0
+        images, labels = self.held[:2] if held else (self.data.images, self.labels)
+        chosen = np.linspace(0, len(images) - 1, min(len(images), MOST_JUDGED)).round().astype(int)
+        precision, device = self.settings.training.precision, self.settings.device
+        predictor = Predictor(network, precision, device=device)
+        maps = np.stack([predict_probability(images[k], predictor) for k in chosen])
+        cutting = {**self.recipe.postprocessing, "smallest_object": self._smallest_object()}
+        threshold = choose_threshold(labels[chosen], maps, self.kind, cutting)
+        return {
+            "postprocessing": {**cutting, "threshold": threshold},
+            "threshold_chosen_on": "held-out images" if held else "training images",
+        }
+
+    def _smallest_object(self) -> int:
+        return smallest_object(self.labels, self.kind)
 
     def _validation(self) -> Validation:
         of_cells = self.kind == "instances"
+        images, labels, classes, weights = self.held
+        ignored = labels == IGNORED
         return Validation(
-            *self.held,
+            images,
+            np.where(ignored, 0, labels),
+            classes,
+            weights,
             metrics=OF_CELLS if of_cells else OF_MEMBRANES,
             postprocessing=self.recipe.postprocessing if of_cells else None,
             path=self.folder.validation,
             precision=self.settings.training.precision,
             board=self.board,
+            ignored=ignored if ignored.any() else None,
         )
 
     def _check_folder(self) -> None:
@@ -242,3 +287,13 @@ class Run:
         except (ValueError, TypeError):  # its states say themselves what they are of
             logger.warning("%s: damaged, and written anew", self.folder.description)
             return None
+
+
+def _held_out(annotated: AnnotatedImages, asked: int) -> int:
+    """Number of images, the last ones, that are held out."""
+    if asked and annotated.n_held_out:
+        raise InputError(
+            f"{asked} image(s) are to be held out, and the sample sheet holds out "
+            f"{annotated.n_held_out}: say one of the two"
+        )
+    return asked or annotated.n_held_out

@@ -4,20 +4,28 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from contextvars import ContextVar
 
 import numpy as np
 import typer
+from scipy import ndimage
 from tqdm import tqdm
 
 from unetcore.data.annotated import AnnotatedImages
 from unetcore.history import Progress, progress_line
+from unetcore.labels import IGNORED
 from unetcore.tables import MEASURES
 
 logger = logging.getLogger(__name__)
 
+MOST_ROWS = 20  # images that a table lists
+REMARKS = {
+    "blank": "the same everywhere: teaching nothing",
+    "empty": "without a cell: background is taught",
+}
+_quiet = ContextVar("quiet", default=False)
 LINE_SECONDS = 10  # between two lines of progress where there is no terminal
 BAR = "{percentage:3.0f} % |{bar}| {n}/{total} steps, {remaining} left{postfix}"
 
@@ -38,7 +46,9 @@ def progress(steps: int, done: int, tiles_per_step: int = 1) -> Iterator[Callabl
     ------
     Function to be called with each `Progress`.
     """
-    if sys.stderr.isatty():
+    if is_quiet():
+        yield lambda row: None
+    elif sys.stderr.isatty():
         with tqdm(total=steps, initial=done, bar_format=BAR, dynamic_ncols=True) as bar:
             yield lambda row: _advance(bar, row)
     else:
@@ -66,32 +76,86 @@ class _Lines:
             logger.info("%s", progress_line(row, self.steps, self.tiles_per_step))
 
 
-def show_annotated(
-    images: Path, labels: Path, annotated: AnnotatedImages, guessed: str | None
-) -> None:
-    """Print what was found."""
-    grey, ids, kind = annotated.images, annotated.labels, annotated.kind
-    values = np.unique(ids)
-    interior = 100 * np.mean(ids > 0)
-    empty = (ids.max(axis=(1, 2)) == 0) & ~annotated.ignored.all(axis=(1, 2))
-    blank = int((grey.min(axis=(1, 2)) == grey.max(axis=(1, 2))).sum())
-    said = "" if guessed else "; --labels-are says otherwise"
-    if kind == "mask":
-        what = f"a mask of {values[0]} and {values[1]}"
-    else:
-        what = f"instances, {len(values) - (values[0] == 0)} different numbers"
-    rows = [
-        ("images", str(images), f"{count(len(grey), 'image')} of {size_of(grey)} px"),
-        ("", "", f"grey values {grey.min():.2f} to {grey.max():.2f} (0 black, 1 white)"),
-        ("labels", str(labels), f"{what}{said}"),
-        ("", "", f"{interior:.1f} % cell interior"),
-    ]
-    if blank:
-        rows.insert(2, ("", "", f"{count(blank, 'image')} the same everywhere: teaching nothing"))
-    if empty.any():
-        n_empty = count(int(empty.sum()), "image")
-        rows.append(("", "", f"{n_empty} without a cell: background is taught"))
+def show_annotated(annotated: AnnotatedImages, guessed: bool) -> None:
+    """Print what was found, image by image and in all.
+
+    Parameters
+    ----------
+    guessed : whether nobody said what the labels are.
+    """
+    facts = facts_of(annotated)
+    rows = [("image", "px", "channels", "grey values", "cells", "interior", "ignored", "")]
+    rows += [_row(image) for image in facts["images"][:MOST_ROWS]]
+    if (left := len(facts["images"]) - MOST_ROWS) > 0:
+        rows.append((f"and {left} more", *[""] * (len(rows[0]) - 1)))
     print_table(rows)
+    said = "; --labels-are says otherwise" if guessed else ""
+    held = f", {facts['held_out']} held out" if facts["held_out"] else ""
+    size = facts["pixel_size_um"]
+    say()
+    print_table(
+        [
+            ("images", count(len(facts["images"]), "image") + held),
+            ("labels", f"{annotated.kind}{said}"),
+            ("label map", facts["label_map"] or "0 is background, all else cell"),
+            ("cells", f"{100 * facts['interior']:.1f} % of what is known"),
+            ("ignored", f"{100 * facts['ignored']:.1f} %"),
+            ("pixel size", f"{size:g} um" if size else "as the images have it"),
+        ]
+    )
+    for name in ("blank", "empty"):
+        if n := sum(image[name] for image in facts["images"]):
+            say(f"{count(n, 'image')} {REMARKS[name]}")
+
+
+def facts_of(annotated: AnnotatedImages) -> dict:
+    """What is to be known of images and labels, as plain JSON values."""
+    found = zip(annotated.names, annotated.images, annotated.labels, strict=True)
+    images = [_facts_of_image(*image, annotated.kind) for image in found]
+    n_known = sum(image["n_known"] for image in images)
+    return {
+        "images": images,
+        "held_out": annotated.n_held_out,
+        "labels_are": annotated.kind,
+        "label_map": str(annotated.settings.label_map),
+        "pixel_size_um": annotated.settings.pixel_size_um,
+        "interior": sum(image["interior"] * image["n_known"] for image in images) / n_known,
+        "ignored": annotated.ignored_share(),
+    }
+
+
+def _facts_of_image(name: str, image: np.ndarray, labels: np.ndarray, kind: str) -> dict:
+    known = labels != IGNORED
+    cells = np.where(known, labels, 0)
+    n_known = int(known.sum())
+    n_cells = ndimage.label(cells)[1] if kind == "mask" else len(np.unique(cells[cells > 0]))
+    return {
+        "name": name,
+        "shape": list(labels.shape),
+        "channels": len(image),
+        "lowest": float(image.min()),
+        "highest": float(image.max()),
+        "cells": int(n_cells),
+        "interior": float((cells > 0).sum() / max(n_known, 1)),
+        "ignored": float(1 - known.mean()),
+        "n_known": n_known,
+        "blank": bool((image.min(axis=(1, 2)) == image.max(axis=(1, 2))).all()),
+        "empty": bool(known.any() and not cells.any()),
+    }
+
+
+def _row(image: Mapping) -> tuple[str, ...]:
+    remarks = [short for key, short in (("blank", "blank"), ("empty", "no cell")) if image[key]]
+    return (
+        image["name"],
+        " x ".join(map(str, image["shape"])),
+        str(image["channels"]),
+        f"{image['lowest']:.3g} to {image['highest']:.3g}",
+        str(image["cells"]),
+        f"{100 * image['interior']:.1f} %",
+        f"{100 * image['ignored']:.1f} %",
+        ", ".join(remarks),
+    )
 
 
 def print_table(rows: list[tuple[str, ...]]) -> None:
@@ -99,7 +163,23 @@ def print_table(rows: list[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())
+
+
+def be_quiet(quiet: bool) -> None:
+    """Show people nothing from now on, or show it again."""
+    _quiet.set(quiet)
+
+
+def is_quiet() -> bool:
+    """Whether nobody wants to be told how it goes."""
+    return _quiet.get()
+
+
+def say(text: str = "") -> None:
+    """Print a line for people, who may have asked for quiet. Results are printed otherwise."""
+    if not is_quiet():
+        typer.echo(text)
 
 
 def metrics_table(values: dict) -> str:
@@ -122,8 +202,3 @@ def command(*words: object) -> str:
 def count(n: int, what: str) -> str:
     """Count things, as in "1 image" and "2 images"."""
     return f"{n} {what}" if n == 1 else f"{n} {what}s"
-
-
-def size_of(stack: np.ndarray) -> str:
-    """Height and width of a stack's pages, as in "512 x 696"."""
-    return " x ".join(map(str, stack.shape[-2:]))

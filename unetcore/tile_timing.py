@@ -113,6 +113,21 @@ def measure(network: NetworkConfig, training: TrainConfig, device: str, threads:
     return Measured(seconds, memory, _machine(training, place))
 
 
+def seconds_per_update(network: NetworkConfig, training: TrainConfig, device: str) -> float:
+    """Median time of an update on random tiles here; to find out takes a second or two.
+
+    Parameters
+    ----------
+    network, training : as of the training to come.
+    device : "cpu", "gpu" or "auto".
+    """
+    place = choose_device(device)
+    update = _new_update(network, training, place)
+    for _ in range(WARM_UP + 1 if place.type == "cuda" else 1):
+        update()
+    return statistics.median(_timed(update))
+
+
 def random_tiles(network: NetworkConfig, training: TrainConfig, device: torch.device) -> Tiles:
     """Batch of noise with two classes and weights around 1, as the augmentation delivers tiles."""
     draw = torch.Generator().manual_seed(0)

@@ -79,6 +79,7 @@ class Validation:
     precision : "auto", "float32" or "bfloat16", of the prediction.
     board : `unetcore.board.Board` that shows the values and the first slice, or None.
     complete : N bools, slices of which every cell is labelled, see `evaluate`; None: all.
+    ignored : (N, H, W) bool array, pixels that no metric counts; None: all are counted.
     memory : bytes that the prediction may take, see `Predictor`.
 
     Attributes
@@ -104,6 +105,7 @@ class Validation:
         precision: str,
         board=None,
         complete: Sequence[bool] | None = None,
+        ignored: np.ndarray | None = None,
         memory: int | None = None,
     ):
         if MISSING:
@@ -115,7 +117,7 @@ class Validation:
         self._labels = Slices(labels, "labels of the held-out slices")
         self._classes, self._weights = classes, weights
         self._metrics, self._postprocessing = tuple(metrics), postprocessing
-        self._complete, self._board = complete, board
+        self._complete, self._ignored, self._board = complete, ignored, board
         self._path, self._precision, self._memory = Path(path), precision, memory
         self.rows: list[ValidationRow] = []
         # Whatever the metrics refuse, they refuse a perfect prediction too: now, not hours later.
@@ -224,6 +226,7 @@ class Validation:
             probability,
             segmentation=cells,
             complete=self._complete,
+            ignored=self._ignored,
             threads=torch.get_num_threads(),
         )
         return {name: float(results[name]["value"]) for name in self._metrics}

@@ -1,142 +1,390 @@
-"""Images and labels that people bring: files or folders, checked before anything is trained."""
+"""Images and labels that people bring, checked before anything is trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from skimage.transform import resize
 
-from unetcore.data.io import check_pair, read_labels, read_probability
-from unetcore.data.stacks import is_zarr, tiff_files
+from unetcore.data.entry import DataSettings
+from unetcore.data.files import is_zarr
+from unetcore.data.intensity import normalise
+from unetcore.data.io import grey_values
+from unetcore.data.label_map import LabelMap
+from unetcore.data.pictures import Picture, read_picture
+from unetcore.data.rois import SUFFIXES as OF_ROIS
+from unetcore.data.rois import read_rois
+from unetcore.data.samples import Sample, image_files
+from unetcore.data.swapped import looks_like_grey_values, swapped_labels
 from unetcore.errors import InputError
-from unetcore.labels import check_mask
-from unetcore.weight_settings import LABEL_KINDS
-from unetcore.weights import ignored_pixels
+from unetcore.geometry import mirror_index
+from unetcore.labels import IGNORED
 
 
 @dataclass(frozen=True)
 class AnnotatedImages:
-    """Images with a label for every pixel.
+    """Images with a label for every pixel; those that are held out come last.
 
     Attributes
     ----------
-    images : (N, H, W) float32 array in [0, 1].
-    labels : (N, H, W) int array, 0 = membrane or background.
-    ignored : (N, H, W) bool array, pixels of unknown class.
+    names : of the images; slices of a stack have its name and their number.
+    samples : names of the stacks that they are of.
+    images : (C, H, W) array each, of the file's numbers, or float32 where images were brought to
+        another size. Sizes may differ.
+    labels : (H, W) uint16 array each: 0 = background, `IGNORED` = not known, else cell.
+    n_held_out : number of images, the last ones, that the sample sheet keeps from training.
     kind : what the labels are, "mask" or "instances".
+    settings : by which they were read.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
-    ignored: np.ndarray
+    names: tuple[str, ...]
+    samples: tuple[str, ...]
+    images: tuple[np.ndarray, ...]
+    labels: tuple[np.ndarray, ...]
+    n_held_out: int
     kind: str
+    settings: DataSettings
 
+    @property
+    def n_channels(self) -> int:
+        """Channels of every image."""
+        return len(self.images[0])
 
-def read_stack(path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
-    """Read a TIFF file, all TIFF files of a folder in the order of their names, or an OME-Zarr.
+    @property
+    def smallest_shape(self) -> tuple[int, int]:
+        """Least height and least width in px of all images."""
+        heights, widths = zip(*(labels.shape for labels in self.labels), strict=True)
+        return min(heights), min(widths)
 
-    Parameters
-    ----------
-    path : file of one or more pages, or folder; hidden files are left out.
-    read : reader of one file, out of `unetcore.data.io`.
+    def ignored_share(self) -> float:
+        """Share of all pixels that are ignored."""
+        n_ignored = sum(np.count_nonzero(labels == IGNORED) for labels in self.labels)
+        return n_ignored / sum(labels.size for labels in self.labels)
 
-    Returns
-    -------
-    (N, H, W) array, N = pages of all files.
+    def stacked(self, normalisation: str) -> tuple[np.ndarray, np.ndarray]:
+        """Images as a network sees them, and labels, each as one array.
 
-    Raises
-    ------
-    InputError : no TIFF file in the folder, pages of different size, or what `read` refuses.
-    """
-    path = Path(path)
-    if not path.is_dir() or is_zarr(path):
-        return read(path)
-    files = tiff_files(path)
-    stacks = [read(file) for file in files]
-    for file, stack in zip(files, stacks, strict=True):
-        if stack.shape[1:] != stacks[0].shape[1:]:
-            sizes = [" x ".join(map(str, s.shape[1:])) for s in (stack, stacks[0])]
-            raise InputError(f"{file}: {sizes[0]} px, but {files[0].name} before it is {sizes[1]}")
-    return np.concatenate(stacks)
+        Images are normalised one by one. Smaller ones are continued by mirroring, as in prediction,
+        to the size of the largest, and what is added is ignored.
 
+        Parameters
+        ----------
+        normalisation : see `unetcore.data.intensity.normalise`.
 
-def read_grey(path: Path) -> np.ndarray:
-    """Read grey images from a file or folder, as (N, H, W) float32 in [0, 1]; see `read_stack`."""
-    return read_stack(path, read_probability)
+        Returns
+        -------
+        (N, C, H, W) float32 array; (N, H, W) uint16 array.
+
+        Raises
+        ------
+        InputError : as `normalise`.
+        """
+        named = zip(self.images, self.names, strict=True)
+        grey = [(grey_values(image, normalisation, name), name) for image, name in named]
+        return self.mirrored([normalise(g[None], normalisation, name)[0] for g, name in grey])
+
+    def mirrored(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Images and labels at the size of the largest, each as one array; see `stacked`.
+
+        Parameters
+        ----------
+        images : (C, H, W) array each, of the sizes of `self.images` and one number type.
+        """
+        shapes = [labels.shape for labels in self.labels]
+        shape = tuple(map(max, zip(*shapes, strict=True)))
+        stack = np.empty((len(shapes), self.n_channels, *shape), images[0].dtype)
+        labels = np.full((len(shapes), *shape), IGNORED, np.uint16)
+        for k, (height, width) in enumerate(shapes):
+            rows, columns = mirror_index(0, shape[0], height), mirror_index(0, shape[1], width)
+            stack[k] = images[k][:, rows[:, None], columns]
+            labels[k, :height, :width] = self.labels[k]
+        return stack, labels
 
 
 def read_annotated(
-    images: Path, labels: Path, kind: str | None = None, ignore_label: int | None = None
+    samples: Sequence[Sample], settings: DataSettings | None = None
 ) -> AnnotatedImages:
     """Read images and labels that belong together, or say all that is wrong with them.
 
     Parameters
     ----------
-    images, labels : TIFF files or folders of them.
-    kind : what the labels are, "mask" or "instances"; None lets `kind_of` tell.
-    ignore_label : label whose pixels are neither cell nor background; None for none.
+    samples : see `unetcore.data.samples.find_samples`.
+    settings : how they are to be read; None: as they tell themselves.
 
     Raises
     ------
-    InputError : `ignore_label` is not a whole number >= 1.
-    ExceptionGroup : of one InputError for every problem that was found in the files.
+    ExceptionGroup : of one InputError for every problem that was found.
     """
-    problems = []
+    settings = settings or DataSettings()
+    problems = _Problems()
+    pairs = read_pairs(sorted(samples, key=lambda sample: sample.split == "test"))  # stable
+    kind = settings.labels_are or kind_of(pairs, settings.label_map)
+    slices = [
+        piece for pair in pairs for piece in problems.attempt(_slices, pair, kind, settings) or ()
+    ]
+    problems.raise_any()
+    annotated = AnnotatedImages(
+        names=tuple(piece.name for piece in slices),
+        samples=tuple(piece.sample for piece in slices),
+        images=tuple(piece.image for piece in slices),
+        labels=tuple(piece.labels for piece in slices),
+        n_held_out=sum(piece.held_out for piece in slices),
+        kind=kind,
+        settings=settings,
+    )
+    problems.attempt(_refuse_one_class, annotated.labels, "labels")
+    if not settings.trust_pairs:
+        _refuse_swapped(annotated, problems)
+    problems.raise_any()
+    return annotated
 
-    def attempt(check, *arguments, **named):
-        try:
-            return check(*arguments, **named)
-        except InputError as error:
-            problems.append(error)
-            return None
 
-    grey = attempt(read_grey, images)
-    ids = attempt(read_stack, labels, read_labels)
-    if ids is not None:
-        ignored = ignored_pixels(ids, ignore_label)
-        kind = kind or kind_of(ids[~ignored])
-        attempt(check_labels, ids[~ignored], kind, name=labels)
-    if grey is not None and ids is not None:
-        attempt(check_pair, grey, ids, images_name=images, labels_name=labels)
-    if problems:
-        raise ExceptionGroup("images and labels that cannot be used", problems)
-    return AnnotatedImages(grey, ids, ignored, kind)
+@dataclass(frozen=True)
+class Pair:
+    """An image and its labels as their files have them, (Z, C, H, W) and (Z, H, W)."""
+
+    sample: Sample
+    picture: Picture
+    raw: np.ndarray
 
 
-def kind_of(labels: np.ndarray) -> str:
-    """Guess what labels are: a mask if they have at most two different values, else instances.
+def read_pairs(samples: Sequence[Sample]) -> list[Pair]:
+    """Read images and labels that belong together, or say all that is wrong with their files.
 
-    Examples
-    --------
-    >>> kind_of(np.array([0, 255, 0])), kind_of(np.array([0, 1, 2]))
-    ('mask', 'instances')
+    Raises
+    ------
+    ExceptionGroup : of one InputError for every problem that was found.
     """
-    return "mask" if len(np.unique(labels)) <= 2 else "instances"
+    problems = _Problems()
+    pairs = [pair for sample in samples if (pair := problems.attempt(_read_pair, sample))]
+    problems.raise_any()
+    _refuse_other_channels(pairs, problems)
+    return pairs
 
 
-def check_labels(labels: np.ndarray, kind: str, *, name: Path | str = "labels") -> None:
-    """Refuse labels that are not what `kind` says, or that hold nothing to learn.
+def read_labels_of(path: Path, picture: Picture) -> np.ndarray:
+    """Labels of an image, as their file has them.
 
     Parameters
     ----------
-    labels : int array >= 0 of any shape, without the pixels to be ignored.
-    kind : "mask" or "instances".
-    name : what the message calls the labels, for instance their file.
+    path : image of labels, or Fiji's regions (`.roi`, `.zip`).
+    picture : the image.
+
+    Returns
+    -------
+    (Z, H, W) array of numbers.
 
     Raises
     ------
-    InputError : unknown kind; no pixel, or the same value everywhere; a mask of values other than
-        0 and one more.
+    InputError : the file cannot be read, is in colour or was compressed with loss, or is of
+        another size than the image.
     """
-    if kind not in LABEL_KINDS:
-        raise InputError(f"labels of kind {kind!r}: need one of {', '.join(LABEL_KINDS)}")
-    values = np.unique(labels)
-    if len(values) == 0:
-        raise InputError(f"{name}: every pixel is ignored, expected background and cells")
-    if len(values) == 1:
-        raise InputError(f"{name}: every pixel is {values[0]}, expected background and cells")
-    if kind == "mask":
+    path = Path(path)
+    n_slices, _, *size = picture.pixels.shape
+    if path.suffix.lower() in OF_ROIS:
+        return read_rois(path, (n_slices, *size))
+    stack = _read_label_image(path)
+    if len(stack) != n_slices:
+        raise InputError(
+            f"{path}: {len(stack)} label pages for the {n_slices} slices of {picture.path}"
+        )
+    if list(stack.shape[1:]) != size:
+        raise InputError(
+            f"{path}: labels of {_size(stack.shape[1:])} px for an image of {_size(size)} px, "
+            f"{picture.path}"
+        )
+    return stack
+
+
+def _read_label_image(path: Path) -> np.ndarray:
+    """Labels (Z, H, W) of an image file, as they are."""
+    labels = read_picture(path)
+    if labels.kind == "jpeg":
+        raise InputError(f"{path}: labels as JPEG, which changes them: save them as TIFF or PNG")
+    if (n_channels := labels.pixels.shape[1]) > 1:
+        raise InputError(
+            f"{path}: labels of {n_channels} channels (in colour?), expected one number per pixel: "
+            "save them as an 8- or 16-bit grey image"
+        )
+    return labels.pixels[:, 0]
+
+
+def read_label_stack(path: Path, label_map: LabelMap, kind: str | None) -> tuple[str, np.ndarray]:
+    """Labels by themselves: one image, or all of a folder that have the same size.
+
+    Parameters
+    ----------
+    path : image of labels, or a folder of them.
+    label_map : what their values mean.
+    kind : "mask" or "instances"; None lets them tell.
+
+    Returns
+    -------
+    kind; (N, H, W) uint16 array, see `LabelMap.apply`.
+
+    Raises
+    ------
+    InputError : a file cannot be read, sizes differ, or there is not both cell and background.
+    """
+    path = Path(path)
+    files = image_files(path) if path.is_dir() and not is_zarr(path) else [path]
+    stacks = [_read_label_image(file) for file in files]
+    for file, stack in zip(files, stacks, strict=True):
+        if stack.shape[1:] != stacks[0].shape[1:]:
+            sizes = [_size(s.shape[1:]) for s in (stack, stacks[0])]
+            raise InputError(f"{file}: {sizes[0]} px, but {files[0].name} before it is {sizes[1]}")
+    raw = np.concatenate(stacks)
+    kind = kind or label_map.kind_of(raw)
+    labels = label_map.apply(raw, kind, path)
+    _refuse_one_class([labels], path)
+    return kind, labels
+
+
+class _Problems:
+    """Collects what is wrong, so that all of it is said at once."""
+
+    def __init__(self):
+        self.found: list[InputError] = []
+
+    def attempt(self, function: Callable, *arguments) -> Any:
+        """Call a function; None if it refuses what it is given."""
         try:
-            check_mask(values)
+            return function(*arguments)
         except InputError as error:
-            raise InputError(f"{name}: {error}") from error
+            self.found.append(error)
+            return None
+
+    def raise_any(self) -> None:
+        if self.found:
+            raise ExceptionGroup("images and labels that cannot be used", self.found)
+
+
+@dataclass(frozen=True)
+class _Slice:
+    name: str
+    sample: str
+    image: np.ndarray
+    labels: np.ndarray
+    held_out: bool
+
+
+def _read_pair(sample: Sample) -> Pair:
+    picture = read_picture(sample.image)
+    raw = read_labels_of(sample.labels, picture)
+    if len(np.unique(picture.pixels)) == 2 and len(np.unique(raw)) > 2:
+        raise InputError(
+            f"{sample.image}: two values only, and {sample.labels} has more: are images and labels "
+            "swapped?"
+        )
+    return Pair(sample, picture, raw)
+
+
+def _refuse_other_channels(pairs, problems) -> None:
+    first = pairs[0]
+    expected = first.picture.pixels.shape[1]
+    for pair in pairs[1:]:
+        if (found := pair.picture.pixels.shape[1]) != expected:
+            problems.found.append(
+                InputError(
+                    f"{pair.sample.image}: {found} channels, {first.sample.image.name} has "
+                    f"{expected}"
+                )
+            )
+    problems.raise_any()
+
+
+def kind_of(pairs: Sequence[Pair], label_map: LabelMap) -> str:
+    """Kind of labels, "mask" or "instances", that all files together tell."""
+    if any(pair.sample.labels.suffix.lower() in OF_ROIS for pair in pairs):
+        return "instances"
+    values = np.concatenate([np.unique(pair.raw) for pair in pairs])
+    return label_map.kind_of(values)
+
+
+def _slices(pair: Pair, kind: str, settings: DataSettings) -> list[_Slice]:
+    """Slices of an image, of the size that is wanted."""
+    sample, path = pair.sample, pair.sample.labels
+    labels = settings.label_map.apply(pair.raw, kind, path)
+    _refuse_meaningless(labels, kind, sample, settings)
+    size = wanted_size(pair, settings)
+    n_slices, is_held_out = len(labels), sample.split == "test"
+    names = [sample.id] if n_slices == 1 else [f"{sample.id}-{z:02d}" for z in range(n_slices)]
+    return [
+        _Slice(name, sample.id, _resized(image, size), _resized_labels(page, size), is_held_out)
+        for name, image, page in zip(names, pair.picture.pixels, labels, strict=True)
+    ]
+
+
+def _refuse_meaningless(labels, kind, sample, settings) -> None:
+    """Refuse labels that tell nothing, or that are none."""
+    known = labels != IGNORED
+    if not known.any():
+        raise InputError(f"{sample.labels}: every pixel is ignored")
+    if not (labels[known] > 0).any() and not settings.allow_empty:
+        raise InputError(
+            f"{sample.labels}: not one cell, every pixel is background: label it, or say that it "
+            "is meant (--allow-empty)"
+        )
+    if kind == "instances" and all(map(looks_like_grey_values, labels)):
+        raise InputError(
+            f"{sample.labels}: numbers in many pieces each, as grey values are, expected one per "
+            "cell: are images and labels swapped?"
+        )
+
+
+def _refuse_one_class(labels: Sequence[np.ndarray], name: Path | str) -> None:
+    """Refuse labels that show only cells, or only background."""
+    values = np.unique(np.concatenate([np.unique(page) for page in labels]))
+    known = values[values != IGNORED]
+    if not ((known == 0).any() and (known > 0).any()):
+        what = ("cell" if known.any() else "background") if known.size else "ignored"
+        raise InputError(f"{name}: every pixel is {what}, expected background and cells")
+
+
+def _refuse_swapped(annotated: AnnotatedImages, problems: _Problems) -> None:
+    for i, j in swapped_labels(annotated.images, annotated.labels):
+        one, other = annotated.names[i], annotated.names[j]
+        problems.found.append(
+            InputError(
+                f"{one}, {other}: the labels of each fit the other's image: swap them, or say that "
+                "they are right (--trust-pairs)"
+            )
+        )
+
+
+def wanted_size(pair: Pair, settings: DataSettings) -> tuple[int, int]:
+    """Height and width at the pixel size that is wanted."""
+    height, width = pair.picture.pixels.shape[-2:]
+    if settings.pixel_size_um is None:
+        return height, width
+    own = pair.sample.pixel_size_um or pair.picture.pixel_size
+    if own is None:
+        raise InputError(
+            f"{pair.sample.image}: does not say its pixel size, and pixel_size_um is "
+            f"{settings.pixel_size_um:g}: give it in the sample sheet"
+        )
+    factor = own / settings.pixel_size_um
+    return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Image (C, H, W) of another size, smoothed where it shrinks."""
+    if image.shape[-2:] == size:
+        return image
+    grey, shape = grey_values(image, "slice", "image"), (len(image), *size)
+    return resize(grey, shape, order=1, mode="reflect", anti_aliasing=True).astype(np.float32)
+
+
+def _resized_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Labels (H, W) of another size, each pixel that of the nearest."""
+    if labels.shape == size:
+        return labels
+    return resize(
+        labels, size, order=0, mode="edge", anti_aliasing=False, preserve_range=True
+    ).astype(labels.dtype)
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from unetcore.data.files import check_space, replacing
-from unetcore.data.stacks import Stack, is_zarr, open_stack
+from unetcore.data.files import check_space, is_zarr, replacing
+from unetcore.data.label_map import LabelMap
+from unetcore.data.stacks import Stack, open_stack
 from unetcore.data.tiff import STACK_AXES, reading, refuse_colour, refuse_empty
 from unetcore.errors import InputError
-from unetcore.labels import whole_numbers
+from unetcore.labels import IGNORED, whole_numbers
 
 IMAGE_TYPES = ("uint8", "uint16", "float32")
 
@@ -44,6 +45,29 @@ def read_images(path: Path) -> np.ndarray:
         raise InputError(f"{path}: values of type {images.dtype}, expected {_either(IMAGE_TYPES)}")
     _refuse_not_finite(images, path)
     return images
+
+
+def read_frame_images(path: Path, n_frames: int) -> np.ndarray:
+    """Images of a dataset in its canonical form, with their channels.
+
+    Parameters
+    ----------
+    path : images.tif: one page for each channel of each frame.
+    n_frames : number of frames of the dataset.
+
+    Returns
+    -------
+    (N, H, W) array; (N, C, H, W) where frames have several channels.
+
+    Raises
+    ------
+    InputError : as `read_images`, or pages that do not part among the frames.
+    """
+    pages = read_images(path)
+    if len(pages) % n_frames:
+        raise InputError(f"{path}: {len(pages)} pages for {n_frames} frames")
+    n_channels = len(pages) // n_frames
+    return pages if n_channels == 1 else pages.reshape(n_frames, n_channels, *pages.shape[1:])
 
 
 def read_labels(path: Path) -> np.ndarray:
@@ -105,6 +129,65 @@ def open_labels(
     return ConvertedStack(stack, pages, _named_whole_numbers)
 
 
+def open_known(
+    path: Path, label_map: LabelMap, kind: str, *, fill_missing: bool = False
+) -> tuple["ConvertedStack", "ConvertedStack | None"]:
+    """Labels as a map tells what they mean, read slice by slice, and which pixels are ignored.
+
+    Parameters
+    ----------
+    path, fill_missing : as of `open_labels`.
+    label_map : what the values mean. An empty one leaves them as they are.
+    kind : "mask" or "instances".
+
+    Returns
+    -------
+    labels : ConvertedStack of integers >= 0; 0 where they are ignored.
+    ignored : ConvertedStack of bools; None where nothing can be ignored.
+    """
+    if not label_map.meanings:
+        return open_labels(path, fill_missing=fill_missing), None
+    stack = open_stack(path, fill_missing=fill_missing)
+
+    def coded(labels, name):
+        return label_map.apply(labels, kind, name)
+
+    def known(labels, name):
+        found = coded(labels, name)
+        return np.where(found == IGNORED, 0, found)
+
+    def ignored(labels, name):
+        return coded(labels, name) == IGNORED
+
+    of_pixels = ConvertedStack(stack, None, ignored, dtype=np.dtype(bool))
+    return ConvertedStack(stack, None, known, dtype=np.dtype(np.uint16)), of_pixels
+
+
+def open_frames(
+    path: Path, pages: Sequence[int], ignore_label: int | None
+) -> tuple["ConvertedStack", "ConvertedStack | None"]:
+    """Labels of some frames of a dataset, and which of their pixels are ignored.
+
+    Parameters
+    ----------
+    path, pages : as of `open_labels`.
+    ignore_label : label of pixels of which nothing is known; None for none.
+
+    Returns
+    -------
+    labels : ConvertedStack of integers >= 0.
+    ignored : ConvertedStack of bools, None without such a label.
+    """
+    if ignore_label is None:
+        return open_labels(path, pages), None
+
+    def is_ignored(labels, name):
+        return labels == ignore_label
+
+    ignored = ConvertedStack(open_stack(path), pages, is_ignored, dtype=np.dtype(bool))
+    return open_labels(path, pages), ignored
+
+
 def open_probability(path: Path, pages: Sequence[int] | None = None) -> "ConvertedStack":
     """Probability map that is read slice by slice, on the scale 0 to 1; see `open_labels`."""
     return ConvertedStack(open_stack(path), pages, to_unit_range)
@@ -118,17 +201,24 @@ class ConvertedStack:
     stack : where the slices are.
     pages : their numbers there; None: all.
     convert : function of a slice and of what messages call it.
+    dtype : type of the numbers after that; None: that of the file.
 
     Attributes
     ----------
     shape : (N, H, W).
-    dtype : type of the numbers in the file.
+    dtype : as given, or the type of the numbers in the file.
     """
 
-    def __init__(self, stack: Stack, pages: Sequence[int] | None, convert: Callable):
+    def __init__(
+        self,
+        stack: Stack,
+        pages: Sequence[int] | None,
+        convert: Callable,
+        dtype: np.dtype | None = None,
+    ):
         self._stack, self._convert = stack, convert
         self._pages = range(len(stack)) if pages is None else pages
-        self.shape, self.dtype = (len(self._pages), *stack.shape[1:]), stack.dtype
+        self.shape, self.dtype = (len(self._pages), *stack.shape[1:]), dtype or stack.dtype
 
     def __len__(self) -> int:
         return len(self._pages)
@@ -169,6 +259,33 @@ def to_unit_range(images: np.ndarray, name: str) -> np.ndarray:
     if low < 0 or high > 1:
         raise InputError(f"{name}: float values from {low:g} to {high:g}, expected 0 to 1")
     return images.astype(np.float32)
+
+
+def grey_values(pixels: np.ndarray, kind: str, name: str) -> np.ndarray:
+    """Numbers of an image as the floats that `unetcore.data.intensity.normalise` takes.
+
+    Parameters
+    ----------
+    pixels : real numbers, of any shape.
+    kind : normalisation that will follow. For "unit" the number type says what is white: uint8,
+        uint16, or floats in [0, 1]. For "slice" any numbers will do, as a common factor changes
+        nothing.
+    name : what the message calls the image, for instance its file.
+
+    Returns
+    -------
+    float32 array of the same shape. uint8 and uint16 are divided by their largest number; with
+    "slice" anything else by a power of two that brings it to at most 1.
+
+    Raises
+    ------
+    InputError : for "unit", another number type, or a float outside [0, 1].
+    """
+    if kind != "slice" or pixels.dtype.name in ("uint8", "uint16"):
+        return to_unit_range(pixels, name)
+    wide = pixels.astype(np.float64)
+    _, exponent = np.frexp(np.abs(wide).max(initial=0))
+    return np.ldexp(wide, -exponent).astype(np.float32)
 
 
 def check_pair(

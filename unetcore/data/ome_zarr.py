@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unetcore.data.files import replacing, write_atomically
+from unetcore.data.files import check_space, is_zarr, replacing, write_atomically
 from unetcore.data.stacks import Scale
 from unetcore.differences import differences
 from unetcore.errors import InputError, first_line
@@ -27,6 +27,8 @@ from unetcore.errors import InputError, first_line
 FULL_RESOLUTION = "0"
 OURS, MADE = "unetcore", "unetcore-made"  # attributes: our record, and which image it is
 ABANDONED = 3600  # seconds after which a half-written file is of a process that was killed
+COMPRESSOR = {"id": "blosc", "cname": "zstd", "clevel": 3, "shuffle": 1}
+CHUNK = 1024  # px, side of the chunks of an image that is written at once
 SMALL_ENOUGH = 512  # px: an image of this size needs no coarser copy
 
 
@@ -216,7 +218,7 @@ def create_image(
                 dtype="float32",
                 fill_value=np.nan,
                 chunk_key_encoding={"name": "v2", "separator": "/"},
-                compressors={"id": "blosc", "cname": "zstd", "clevel": 3, "shuffle": 1},
+                compressors=COMPRESSOR,
                 # A chunk of NaN is none of ours: one that is there is written.
                 config={"write_empty_chunks": True},
             )
@@ -231,6 +233,52 @@ def create_image(
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return open_image(path)
+
+
+def write_image(path: Path, array: np.ndarray, axes: str, scale: Scale) -> None:
+    """Write a whole image of one resolution; it appears, or takes another's place, at once.
+
+    Parameters
+    ----------
+    path : folder to be made; an image in OME-Zarr that is there already is replaced.
+    array : of any number type of Zarr.
+    axes : names of its axes, out of "tzyx".
+    scale : size of a voxel.
+
+    Raises
+    ------
+    InputError : the disk has not enough free space.
+    OSError : something other than an image in OME-Zarr is there.
+    """
+    import zarr
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    check_space(path, array.nbytes)
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        group = zarr.open_group(unfinished, mode="w", zarr_format=2)
+        made = group.create_array(
+            FULL_RESOLUTION,
+            shape=array.shape,
+            chunks=tuple(
+                min(side, CHUNK) if axis in "yx" else 1
+                for axis, side in zip(axes, array.shape, strict=True)
+            ),
+            dtype=array.dtype,
+            chunk_key_encoding={"name": "v2", "separator": "/"},
+            compressors=COMPRESSOR,
+            # A chunk that is not there is taken for one that was lost.
+            config={"write_empty_chunks": True},
+        )
+        made[...] = array
+        attributes = _metadata(path.name.partition(".")[0], 1, scale, axes)
+        write_atomically(unfinished / ".zattrs", json.dumps(attributes, indent=1).encode())
+        if is_zarr(path):
+            remove_image(path)
+        os.rename(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def remove_image(path: Path) -> None:
@@ -278,25 +326,39 @@ def halved(image: np.ndarray) -> np.ndarray:
     return padded.reshape(height, 2, width, 2).mean(axis=(1, 3), dtype=np.float32)
 
 
-def _metadata(name: str, levels: int, scale: Scale) -> dict[str, Any]:
+def _metadata(name: str, levels: int, scale: Scale, axes: str = "zyx") -> dict[str, Any]:
     """Attributes of an OME-Zarr image, by the specification of version 0.4."""
     unit = {"unit": scale.unit} if scale.unit else {}
-    z, y, x = scale.voxel
+    voxel = dict(zip("zyx", scale.voxel, strict=True))
     return {
         "multiscales": [
             {
                 "version": "0.4",
                 "name": name,
-                "axes": [{"name": axis, "type": "space", **unit} for axis in "zyx"],
+                "axes": [
+                    {"name": axis, "type": "time"}
+                    if axis == "t"
+                    else {"name": axis, "type": "space", **unit}
+                    for axis in axes
+                ],
                 "datasets": [
                     {
                         "path": str(level),
                         "coordinateTransformations": [
-                            {"type": "scale", "scale": [z, y * 2**level, x * 2**level]},
+                            {
+                                "type": "scale",
+                                "scale": [
+                                    voxel.get(axis, 1.0) * (2**level if axis in "yx" else 1)
+                                    for axis in axes
+                                ],
+                            },
                             # A coarse pixel lies between those that it is the mean of.
                             {
                                 "type": "translation",
-                                "translation": [0.0, *(n * (2**level - 1) / 2 for n in (y, x))],
+                                "translation": [
+                                    voxel[axis] * (2**level - 1) / 2 if axis in "yx" else 0.0
+                                    for axis in axes
+                                ],
                             },
                         ],
                     }

@@ -19,11 +19,11 @@ from typing import Any, Protocol
 import numpy as np
 import tifffile
 
+from unetcore.data.files import is_zarr
 from unetcore.data.tiff import STACK_AXES, reading, refuse_colour, refuse_empty
 from unetcore.errors import InputError, first_line
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")  # one of them marks a folder of Zarr
 
 
 @dataclass(frozen=True)
@@ -177,8 +177,8 @@ def open_stack(path: Path, *, fill_missing: bool = False, look: bool = True) -> 
     """
     path = Path(path)
     if is_zarr(path):
-        array, axes, scale = _open_zarr(path)
-        part = _ZarrPart(array, axes, path, fill_missing)
+        array, names, scale = open_array(path)
+        part = _ZarrPart(array, _stack_axis(array.shape, names, path), path, fill_missing)
         if look:
             part.refuse_missing()
         return Stack(path, [part], scale)
@@ -196,11 +196,6 @@ def open_stack(path: Path, *, fill_missing: bool = False, look: bool = True) -> 
                 f"{parts[0].dtype}"
             )
     return Stack(path, parts, Scale())
-
-
-def is_zarr(path: Path) -> bool:
-    """Whether a path is a folder of Zarr."""
-    return any((Path(path) / name).is_file() for name in ZARR_FILES)
 
 
 def tiff_files(folder: Path) -> list[Path]:
@@ -293,30 +288,45 @@ class _ZarrPart:
             leading[self._axis] = page
         window = (*(slice(k, k + 1) for k in leading), rows, columns)
         self.refuse_missing(window)
-        with _reading_zarr(f"{self.path}, image {page}"):
+        with reading_zarr(f"{self.path}, image {page}"):
             return np.asarray(self._array[(*leading, rows, columns)])
 
     def refuse_missing(self, window: Sequence[slice] | None = None) -> None:
         """Refuse chunks that were never written, of a window or of all, unless they are filled."""
-        if self._fill_missing:
-            return
-        window = window or [slice(0, n) for n in self._array.shape]
-        sides = getattr(self._array, "shards", None) or self._array.chunks  # one file each
-        places = list(product(*map(_touched, window, sides)))
-        folder, key = Path(self.path) / self._array.path, self._array.metadata.encode_chunk_key
-        if missing := [place for place in places if not (folder / key(place)).is_file()]:
-            raise InputError(
-                f"{self.path}: {len(missing)} of {len(places)} chunks are missing, the first is "
-                f"{'/'.join(map(str, missing[0]))}: copy it again, or let them be filled "
-                "(fill-missing)"
-            )
+        if not self._fill_missing:
+            refuse_missing_chunks(self._array, self.path, window)
 
     def release(self) -> None:
         """Nothing: no file stays open."""
 
 
+def refuse_missing_chunks(array: Any, path: Path, window: Sequence[slice] | None = None) -> None:
+    """Refuse chunks of a Zarr array that were never written, of a window or of all.
+
+    Parameters
+    ----------
+    array : as of `open_array`.
+    path : folder that it was opened by.
+    window : a slice with start and stop for each axis; None: all.
+
+    Raises
+    ------
+    InputError : chunks are missing; their number and the first of them are named.
+    """
+    window = window or [slice(0, n) for n in array.shape]
+    sides = getattr(array, "shards", None) or array.chunks  # one file each
+    places = list(product(*map(_touched, window, sides)))
+    folder, key = Path(path) / array.path, array.metadata.encode_chunk_key
+    if missing := [place for place in places if not (folder / key(place)).is_file()]:
+        raise InputError(
+            f"{path}: {len(missing)} of {len(places)} chunks are missing, the first is "
+            f"{'/'.join(map(str, missing[0]))}: copy it again, or let them be filled "
+            "(fill-missing)"
+        )
+
+
 @contextmanager
-def _reading_zarr(name: Path | str) -> Iterator[None]:
+def reading_zarr(name: Path | str) -> Iterator[None]:
     """Say in one line what is wrong with the Zarr of this name that the block cannot read."""
     try:
         yield
@@ -327,14 +337,27 @@ def _reading_zarr(name: Path | str) -> Iterator[None]:
         raise InputError(f"{name}: not a readable Zarr ({reason})") from error
 
 
-def _open_zarr(path: Path) -> tuple[Any, int | None, Scale]:
-    """Array of full resolution, its axis that counts images, and the size of its voxels."""
+def open_array(path: Path) -> tuple[Any, list[str], Scale]:
+    """Open the array of full resolution of a Zarr.
+
+    Parameters
+    ----------
+    path : folder of a Zarr array, or of an image in OME-Zarr.
+
+    Returns
+    -------
+    array, names of its axes (none where they are not said), size of its voxels.
+
+    Raises
+    ------
+    InputError : it cannot be read, or is a group that is no image.
+    """
     import zarr
 
-    with _reading_zarr(path):
+    with reading_zarr(path):
         found = zarr.open(path, mode="r")
         if isinstance(found, zarr.Array):
-            return found, _stack_axis(found.shape, "", path), Scale()
+            return found, [], Scale()
         attributes = found.attrs.asdict()
         images = attributes.get("ome", attributes).get("multiscales")
         if not images:
@@ -344,7 +367,7 @@ def _open_zarr(path: Path) -> tuple[Any, int | None, Scale]:
         names = [_name_of(axis) for axis in images[0].get("axes", [])]
         if names and len(names) != len(array.shape):
             raise InputError(f"{path}: {len(names)} axes for an array of shape {array.shape}")
-        return array, _stack_axis(array.shape, names, path), _scale(images[0], first, names)
+        return array, names, _scale(images[0], first, names)
 
 
 def _stack_axis(shape: tuple[int, ...], names: Sequence[str], path: Path) -> int | None:

@@ -50,7 +50,7 @@ def refuse_colour(file: tifffile.TiffFile, path: Path) -> None:
     page = file.pages.first
     if page.samplesperpixel > 1 or page.photometric == tifffile.PHOTOMETRIC.YCBCR:
         raise InputError(f"{path}: a colour image ({page.photometric.name}), expected grey values")
-    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not _is_grey_ramp(page.colormap):
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not is_grey_ramp(page.colormap):
         raise InputError(f"{path}: a colour image (palette), expected grey values")
     # Pages of single bits are stored "0 is white" by habit, whatever their writer meant by them.
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample > 1:
@@ -71,7 +71,7 @@ def refuse_empty(shape: tuple[int, ...], name: Path | str) -> None:
         raise InputError(f"{name}: an image of shape {shape}, expected at least one pixel")
 
 
-def _is_grey_ramp(colormap: np.ndarray) -> bool:
+def is_grey_ramp(colormap: np.ndarray) -> bool:
     """Whether a palette (3, 2**bits) only repeats what the index says: dark to bright grey."""
     red, green, blue = colormap
     return (

@@ -45,7 +45,7 @@ class Slices:
             raise InputError(f"{name} of type {stack.dtype}: numbers are needed")
         self._stack = stack
         self._frames = frames
-        self.name = name
+        self.name, self.dtype = name, stack.dtype
         self.shape = shape if len(shape) == 3 else (1, *shape)
         if frames is not None and len(frames) != len(self):
             raise InputError(f"{name}: {len(self)} slices for {len(frames)} frames")
@@ -68,12 +68,39 @@ class Slices:
         which = f"slice {z}" if self._frames is None else f"frame {self._frames[z]}"
         return f"{self.name}, {which}"
 
+    def without(self, ignored) -> "Slices":
+        """Make the same stack with 0 where nothing is known.
+
+        Parameters
+        ----------
+        ignored : bool stack of the same shape, or anything with slices.
+
+        Raises
+        ------
+        InputError : it has another shape.
+        """
+        ignored = Slices.of(ignored, "ignored pixels")
+        self.refuse_other_shape(ignored)
+        return Slices(_Without(self, ignored), self.name, frames=self._frames)
+
     def refuse_other_shape(self, other: "Slices") -> None:
         """Raise InputError if the two stacks do not have the same shape."""
         if self.shape != other.shape:
             raise InputError(
                 f"{self.name} {self.shape} and {other.name} {other.shape}: the shapes must be equal"
             )
+
+
+class _Without:
+    """A stack with 0 in some of its pixels, slice by slice."""
+
+    def __init__(self, stack: Slices, ignored: Slices):
+        self._stack, self._ignored = stack, ignored
+        self.shape, self.dtype = stack.shape, stack.dtype
+
+    def __getitem__(self, z: int) -> np.ndarray:
+        values = self._stack[z]
+        return np.where(self._ignored[z], np.zeros((), values.dtype), values)
 
 
 def as_array(values, name):

@@ -5,6 +5,15 @@ Imports of the modules go one way: pixels, curves | page. `reading` stands alone
 
 from unetcore.view.page import MAX_SIDE, View, write_view
 from unetcore.view.pixels import LEVELS
-from unetcore.view.reading import open_images
+from unetcore.view.reading import open_cells, open_images, open_maps, open_reference
 
-__all__ = ["LEVELS", "MAX_SIDE", "View", "open_images", "write_view"]
+__all__ = [
+    "LEVELS",
+    "MAX_SIDE",
+    "View",
+    "open_cells",
+    "open_images",
+    "open_maps",
+    "open_reference",
+    "write_view",
+]

@@ -86,33 +86,80 @@ function probabilityOf(level) {
  */
 function objectsOf(slice, settings) {
   const { width, height, factor } = page;
-  const whole = components(slice.level, width, height, settings.threshold);
-  const found = measure(whole.labels, whole.count, slice.level, width, height, page.fieldOfInterest);
-  return keep(whole.labels, found, (o) => o.pixels * factor ** 2 > settings.smallest && o.inside);
+  const { labels, count } = components(slice.level, width, height, settings.threshold);
+  const found = measure(labels, count, slice.level, width, height, page.border);
+  const passes = (object) => object.pixels * factor ** 2 > settings.smallest && object.inside;
+  const number = numberThose(found, passes);
+  for (let i = 0; i < labels.length; i++) labels[i] = number[labels[i]];
+  if (settings.fillHoles) fillHoles(labels, width, height);
+  const kept = measure(labels, largestOf(number), slice.level, width, height, 0);
+  return { labels, kept: described(kept), leftOut: found.filter((o, label) => label && !number[label]) };
 }
 
 /** The cells that were segmented before, measured alike. */
 function cellsOf(slice) {
   const { width, height } = page;
-  const count = slice.cells.reduce((a, b) => Math.max(a, b), 0);
-  const found = measure(slice.cells, count, slice.level, width, height, 0);
-  return keep(slice.cells, found, (o) => o.pixels > 0);
+  const found = measure(slice.cells, largestOf(slice.cells), slice.level, width, height, 0);
+  const number = numberThose(found, (object) => object.pixels > 0);
+  const kept = found.filter((object, id) => { object.id = id; return number[id]; });
+  return { labels: slice.cells.map((id) => number[id]), kept: described([null, ...kept]), leftOut: [] };
 }
 
-/** Number the measured objects that pass, and leave out the others. */
-function keep(labels, found, passes) {
-  const number = new Int32Array(found.length);
-  const kept = [];
-  const leftOut = [];
-  found.forEach((object, label) => {
-    if (!label || !object.pixels) return;
-    if (!passes(object)) { leftOut.push(object); return; }
-    kept.push(object);
-    object.id = label;
-    object.number = number[label] = kept.length;
-    object.mean = object.sum / object.pixels;
-    object.x /= object.pixels;
-    object.y /= object.pixels;
-  });
-  return { labels: labels.map((label) => number[label]), kept, leftOut };
+/** Largest of numbers >= 0; as arguments of Math.max they may be too many. */
+function largestOf(numbers) {
+  return numbers.reduce((a, b) => Math.max(a, b), 0);
+}
+
+/** New numbers 1, 2, ... of the measured objects that pass, by their label; 0 of the others. */
+function numberThose(found, passes) {
+  let last = 0;
+  return found.map((object, label) => (label && passes(object) ? ++last : 0));
+}
+
+/** Measured objects with their numbers, means and centres, without the background. */
+function described(found) {
+  return found.slice(1).map((object, k) => ({
+    ...object,
+    number: k + 1,
+    mean: object.sum / object.pixels,
+    x: object.x / object.pixels,
+    y: object.y / object.pixels,
+  }));
+}
+
+/**
+ * Give holes to the object around them: 4-connected regions of background that touch one object
+ * only, and not the edge of the image.
+ */
+function fillHoles(labels, width, height) {
+  const seen = new Uint8Array(labels.length);
+  for (let start = 0; start < labels.length; start++) {
+    if (labels[start] || seen[start]) continue;
+    const { region, owners, isAtEdge } = backgroundAt(start, labels, seen, width, height);
+    if (isAtEdge || owners.size !== 1) continue;
+    const [owner] = owners;
+    for (const i of region) labels[i] = owner;
+  }
+}
+
+/** Region of background that a pixel belongs to, and the objects that it touches. */
+function backgroundAt(start, labels, seen, width, height) {
+  const region = [start];
+  const owners = new Set();
+  let isAtEdge = false;
+  seen[start] = 1;
+  const visit = (i) => {
+    if (labels[i]) owners.add(labels[i]);
+    else if (!seen[i]) { seen[i] = 1; region.push(i); }
+  };
+  for (let k = 0; k < region.length; k++) {
+    const i = region[k];
+    const x = i % width;
+    if (x > 0) visit(i - 1);
+    if (x < width - 1) visit(i + 1);
+    if (i >= width) visit(i - width);
+    if (i < labels.length - width) visit(i + width);
+    isAtEdge ||= x === 0 || x === width - 1 || i < width || i >= labels.length - width;
+  }
+  return { region, owners, isAtEdge };
 }

@@ -67,7 +67,8 @@ def write_view(
     names: Sequence[str] | None = None,
     threshold: float = 0.5,
     smallest_object: int = 500,
-    field_of_interest: int = 0,
+    fill_holes: bool = False,
+    border: int = 0,
     pixel_size: float | None = None,
     pages: Sequence[int] | None = None,
     max_side: int = MAX_SIDE,
@@ -94,7 +95,8 @@ def write_view(
     names : N names of slices, for instance frames; None: their numbers alone.
     threshold : at the beginning, in [0, 1].
     smallest_object : px; objects up to this area are left out at the beginning.
-    field_of_interest : px; objects that lie wholly in a margin of this width are left out.
+    fill_holes : whether holes of objects are filled, at the beginning.
+    border : px; objects that lie wholly in a margin of this width are left out.
     pixel_size : side of a pixel in um; None: areas and lengths are in px.
     pages : slices to be shown, by their numbers; None: all.
     max_side : px; larger images are reduced by a whole factor. Areas stay those of the stack.
@@ -130,7 +132,8 @@ def write_view(
         "nWanted": len(wanted),
         "threshold": threshold,
         "smallestObject": smallest_object,
-        "fieldOfInterest": field_of_interest / factor,
+        "fillHoles": fill_holes,
+        "border": border / factor,
         "pixelSize": pixel_size,
         "curves": curves.curves(metrics),
         "scores": curves.scores(metrics),

@@ -96,7 +96,7 @@ function drawAreas(plot, objects, smallest, chosen) {
   const areas = (list) => list.map((o) => o.pixels * page.factor ** 2);
   const kept = areas(objects.kept);
   const leftOut = areas(objects.leftOut);
-  const last = Math.log10(Math.max(100, smallest * 1.5, ...kept, ...leftOut) * 1.1);
+  const last = Math.log10(Math.max(100, smallest * 1.5, largestOf(kept), largestOf(leftOut)) * 1.1);
   box.x0 = 4;
   const x = (area) => box.x0 + (Math.log10(Math.max(area, 1)) / last) * (box.x1 - box.x0);
   const width = (box.x1 - box.x0) / AREA_BINS;

@@ -22,6 +22,7 @@ const state = {
   reference: true,
   marks: true,
   smallest: page.smallestObject,
+  fillHoles: page.fillHoles,
   metric: page.curves[0]?.name,
   order: "number",
   selected: null, // an object of `objects.kept`
@@ -197,6 +198,7 @@ function setOverlay(kind) {
   el("overlay").querySelector(`[value=${kind}]`).checked = true;
   el("colours").hidden = kind !== "probability";
   el("smallest-row").hidden = kind === "cells";
+  el("holes-row").hidden = kind === "cells";
   if (!slice) return;
   if (changesObjects) { state.selected = null; findObjects(); } else paint();
 }
@@ -330,6 +332,11 @@ function connectControls() {
     el(what).checked = state[what];
   }
   el("smallest").addEventListener("input", (event) => setSmallest(event.target.valueAsNumber));
+  el("fill-holes").checked = state.fillHoles;
+  el("fill-holes").addEventListener("change", (event) => {
+    state.fillHoles = event.target.checked;
+    findObjects();
+  });
   el("order").addEventListener("change", (event) => { state.order = event.target.value; });
   el("object-before").addEventListener("click", () => stepObject(-1));
   el("object-after").addEventListener("click", () => stepObject(1));
@@ -523,7 +530,7 @@ function describe() {
   if (page.curves.length) about.push(`Metrics, splits and mergers are those of ${page.nSlices > 1 ? `all ${page.nSlices} slices` : "the image"} at full resolution; between the dots of a curve nothing was measured.`);
   if (page.factor > 1) about.push(`Every pixel here is the mean of ${page.factor} × ${page.factor} px.`);
   if (shown < page.nWanted) about.push(`Of ${page.nWanted} slices ${shown} are shown, to keep this file small.`);
-  if (page.fieldOfInterest) about.push(`Objects that lie wholly within ${page.fieldOfInterest * page.factor} px of the border are left out.`);
+  if (page.border) about.push(`Objects that lie wholly within ${page.border * page.factor} px of the border are left out.`);
   if (page.remark) about.push(page.remark);
   el("about").replaceChildren(...about.map((text) => Object.assign(document.createElement("p"), { textContent: text })));
   el("scores").hidden = !page.scores.length;

@@ -39,6 +39,7 @@ rule view:
         # Chromium shows no larger one within a report: it takes addresses up to 2 MiB, and there
         # the whole page, as base64, is one.
         max_bytes=1_500_000,
+        ignore_label=ignore_label,
         code=view_code,
     script:
         "../scripts/view.py"

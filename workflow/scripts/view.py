@@ -5,9 +5,9 @@ import logging
 from pathlib import Path
 
 from unetcore.data.frames import read_frames
-from unetcore.data.io import open_labels, open_probability
+from unetcore.data.io import open_frames, open_labels, open_probability, read_frame_images
 from unetcore.script import run
-from unetcore.view import open_images, write_view
+from unetcore.view import write_view
 
 logger = logging.getLogger(__name__)
 
@@ -25,21 +25,24 @@ def main(
     postprocessing: dict,
     field_of_interest: int,
     max_bytes: int,
+    ignore_label: int | None = None,
     code: str = "",
 ) -> None:
     evaluation = json.loads(metrics.read_text("utf-8"))
     page_of = {frame.id: frame.index for frame in read_frames(frames)}
     tested = [page_of[name] for name in evaluation["frames"]]
+    reference, ignored = open_frames(labels, tested, ignore_label)
     shown = write_view(
         page,
-        open_images(images, tested),
+        read_frame_images(images, len(page_of))[tested],
         open_probability(probability),
-        labels=open_labels(labels, tested),
+        labels=reference,
+        ignored=ignored,
         segmentation=open_labels(segmentation) if segmentation else None,
         metrics=evaluation["metrics"],
         title=f"{title}: {evaluation['method']}",
         names=evaluation["frames"],
-        field_of_interest=field_of_interest,
+        border=field_of_interest,
         max_bytes=max_bytes,
         **postprocessing,
     )

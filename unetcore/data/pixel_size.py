@@ -1,0 +1,53 @@
+"""Sizes of pixels in micrometres, whatever unit a file states them in."""
+
+import math
+
+# Two characters look like µ, and ImageJ escapes either.
+MICROMETRES = {
+    **dict.fromkeys(("µm", "μm", r"\u00b5m", r"\u03bcm", "um"), 1.0),
+    **dict.fromkeys(("micron", "microns", "micrometer", "micrometre"), 1.0),
+    **dict.fromkeys(("pm", "picometer", "picometre"), 1e-6),
+    **dict.fromkeys(("å", "angstrom"), 1e-4),
+    **dict.fromkeys(("nm", "nanometer", "nanometre"), 1e-3),
+    **dict.fromkeys(("mm", "millimeter", "millimetre"), 1e3),
+    **dict.fromkeys(("cm", "centimeter", "centimetre"), 1e4),
+    **dict.fromkeys(("m", "meter", "metre"), 1e6),
+    **dict.fromkeys(("in", "inch", "inches"), 25_400.0),
+}
+OF_PRINTERS = 20.0  # um; 1,270 pixels per inch
+
+
+def in_micrometres(length: float | None, unit: str | None) -> float | None:
+    """A length in um; None where it, or its unit, is unknown or makes no sense.
+
+    Examples
+    --------
+    >>> in_micrometres(0.25, "micron"), in_micrometres(5, "nm"), in_micrometres(1, "pixel")
+    (0.25, 0.005, None)
+    """
+    factor = MICROMETRES.get((unit or "").strip().lower())
+    if factor is None or length is None or not 0 < length < math.inf:
+        return None
+    return length * factor
+
+
+def of_resolution(per_unit: float | None, unit: str | None) -> float | None:
+    """Side of a pixel in um, from a resolution as printers take it.
+
+    Cameras and editors write 72 or 300 pixels per inch into any file. So a pixel of `OF_PRINTERS`
+    or more counts as said of paper, not of what was seen.
+
+    Examples
+    --------
+    >>> of_resolution(50_000, "cm"), of_resolution(300, "inch")
+    (0.2, None)
+    """
+    size = in_micrometres(1 / per_unit if per_unit else None, unit)
+    return size if size is not None and size < OF_PRINTERS else None
+
+
+def of_square(x: float | None, y: float | None) -> float | None:
+    """Side of a pixel that is as wide as high, within 1 %; None of one that is not."""
+    if x is None or y is None or not math.isclose(x, y, rel_tol=0.01):
+        return None
+    return x
