@@ -27,7 +27,7 @@ from unetcore.train import TrainingData
 from unetcore.weight_settings import BALANCES, FORMS, LABEL_KINDS
 from unetcore.weights import later_weight_map, separate_touching, weight_map
 
-COMMANDS = ("new", "validate", "train", "predict", "evaluate", "weights", "export")
+COMMANDS = ("new", "validate", "train", "predict", "evaluate", "weights", "export", "view")
 
 
 def unet(*words):

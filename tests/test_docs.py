@@ -13,9 +13,16 @@ from test_cli import unet
 from unetcore import cli
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = ("README.md", "docs/first-segmentation.md", "docs/your-images.md", "docs/pictures.md",
-         "docs/how-much-to-annotate.md", "docs/what-now.md", "docs/view.md", "docs/models.md")  # fmt: skip
-PLACEHOLDERS = ("my-cells", "my-membranes", "images/", "FOLDER", "frames/")
+PAGES = (
+    "README.md",
+    "docs/first-segmentation.md",
+    "docs/your-images.md",
+    "docs/pictures.md",
+    "docs/how-much-to-annotate.md",
+    "docs/what-now.md",
+    "docs/view.md",
+    "docs/models.md",
+)
 SHORT = ("--steps", "3")
 
 

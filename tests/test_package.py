@@ -55,7 +55,7 @@ ROOMS = (
     {"train", "validation"},
     {"tables"},
     {"training_log"},
-    {"figures"},
+    {"figures", "view"},
     {"claims", "studies"},
     {"claim_table"},
     {"export"},
@@ -64,7 +64,7 @@ ROOMS = (
     {"fold_prediction", "fold_training", "recipes", "runs", "terminal"},
     {"bundle", "loading"},
     {"picture_prediction"},
-    {"cli_errors", "cli_options", "cli_predict", "cli_volume"},
+    {"cli_errors", "cli_options", "cli_predict", "cli_view", "cli_volume"},
     {"cli_data"},
     {"cli"},
 )
@@ -86,6 +86,7 @@ WITHOUT_TORCH = (
     "claims",
     "claim_table",
     "studies",
+    "view",
 )
 
 DISTRIBUTIONS = {

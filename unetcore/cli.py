@@ -14,6 +14,7 @@ from unetcore import cli_options as options
 from unetcore.cli_data import new, own_data, validate
 from unetcore.cli_errors import IS_FIRST, OneLinePerProblem
 from unetcore.cli_predict import predict_pictures
+from unetcore.cli_view import view as view_files
 from unetcore.cli_volume import in_bytes, predict_volume, refuse_options
 from unetcore.data.annotated import read_label_stack
 from unetcore.data.io import check_pair, open_known, open_labels, open_probability, write_stack
@@ -25,6 +26,7 @@ from unetcore.labels import IGNORED
 from unetcore.memory import keep_freed_memory
 from unetcore.recipes import FAST, RECIPES, weight_map_config
 from unetcore.terminal import be_quiet, command, count, metrics_table, progress, say, show_annotated
+from unetcore.view import MAX_SIDE
 from unetcore.weights import weight_maps
 
 # Modules that need torch, which takes more than a second to import, are imported where needed.
@@ -291,6 +293,53 @@ def evaluate(
     else:
         values = evaluate(OF_MEMBRANES, reference, found, ignored=ignored, threads=threads)
     typer.echo(json.dumps(values, indent=1) if as_json else metrics_table(values))
+
+
+@app.command(
+    epilog=_examples(
+        "unet view images.tif probability.tif -o view.html",
+        "unet view images.tif probability.tif --labels labels.tif -o view.html",
+        "unet view stack.tif map.tif --segmentation cells.tif --slices 5-12 -o view.html",
+    )
+)
+def view(
+    image: options.ViewedImage,
+    probability: options.ViewedProbability,
+    out: options.Page,
+    labels: options.ViewedLabels = None,
+    label_map: options.LabelMapText = None,
+    ignore_label: options.IgnoreLabel = None,
+    segmentation: options.ViewedCells = None,
+    threshold: options.FirstThreshold = FAST.postprocessing["threshold"],
+    smallest_object: options.SmallestShown = FAST.postprocessing["smallest_object"],
+    fill_holes: options.FillHolesShown = FAST.postprocessing["fill_holes"],
+    border: options.BorderShown = FAST.postprocessing["border"],
+    slices: options.SomeSlices = None,
+    max_side: options.MaxSide = MAX_SIDE,
+    title: options.Title = None,
+    threads: options.Threads = 1,
+) -> None:
+    """Write a page to look at a prediction in a browser: one HTML file, for any place.
+
+    Slices, thresholds and objects live; with labels also the metrics by threshold, and where cells
+    are split or merged.
+    """
+    view_files(
+        image,
+        probability,
+        out,
+        labels=labels,
+        label_map=_label_map(label_map, ignore_label),
+        segmentation=segmentation,
+        slices=slices,
+        threads=threads,
+        title=title or probability.name,
+        threshold=threshold,
+        smallest_object=smallest_object,
+        fill_holes=fill_holes,
+        border=border,
+        max_side=max_side,
+    )
 
 
 @app.command(

@@ -313,6 +313,51 @@ Threads = Annotated[
     int, typer.Option(min=1, help="Slices judged at a time; the result is the same for any.")
 ]
 
+# Of `view`.
+ViewedImage = Annotated[
+    Path,
+    typer.Argument(metavar="IMAGE", help="An image or stack, or a folder of images of one size."),
+]
+ViewedProbability = Annotated[
+    Path, typer.Argument(metavar="PROBABILITY", help="What `unet predict` made of them.")
+]
+ViewedLabels = Annotated[
+    Path | None,
+    typer.Option("--labels", metavar="LABELS", help="Reference: its outlines, and metrics by it."),
+]
+ViewedCells = Annotated[
+    Path | None,
+    typer.Option("--segmentation", metavar="CELLS", help="Cells by `unet predict --segmentation`."),
+]
+Page = Annotated[Path, typer.Option("--out", "-o", metavar="OUT.html", help="Page to write.")]
+FirstThreshold = Annotated[
+    float, typer.Option(min=0, max=1, help="Where the threshold's slider is at the beginning.")
+]
+SmallestShown = Annotated[
+    int, typer.Option(min=0, help="Objects of this many px and less are left out, until changed.")
+]
+FillHolesShown = Annotated[bool, typer.Option(help="Whether holes of objects become their own.")]
+BorderShown = Annotated[
+    int,
+    typer.Option(
+        min=0, metavar="PX", help="Leave out objects wholly within so many px of the border."
+    ),
+]
+SomeSlices = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIRST-LAST",
+        help="Slices to show, counted from 1; metrics are of all.",
+        show_default="as many as 25 MB hold, evenly spread",
+    ),
+]
+MaxSide = Annotated[
+    int, typer.Option(min=64, metavar="PX", help="Larger images are reduced by a whole factor.")
+]
+Title = Annotated[
+    str | None, typer.Option(help="Heading of the page.", show_default="name of PROBABILITY")
+]
+
 # Of `weights`.
 Form = Annotated[
     WeightMapForm,

@@ -297,6 +297,7 @@ def has_phase(name):
 
 include: "common/training.smk"
 include: "common/tables.smk"
+include: "common/views.smk"
 include: "common/paper_figures.smk"
 include: "common/studies.smk"
 include: "common/publish.smk"

@@ -19,10 +19,11 @@ localrules:
 
 
 rule demo:
-    """Tables and figures of the embedded phantoms."""
+    """Tables, figures and pages of the embedded phantoms."""
     input:
         table_files("demo"),
         figure_files("demo"),
+        view_files("demo"),
         paper_figure_files("demo-paper"),
 
 
