@@ -211,27 +211,31 @@ def test_the_model_says_how_cells_are_cut_out_unless_the_user_does(tmp_path):
 
 
 def test_image_is_rescaled_to_the_model_and_the_result_back(tmp_path):
-    said = {"smallest_object": 8, "border": 2, "threshold": 0.5, "fill_holes": False}
-    model = make_model(tmp_path / "model", pixel_size_um=0.5, postprocessing=said)
-    pixels = grey(1, 1, shape=(61, 90), dtype=np.uint16)
-    sizes = {"PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}
-    tifffile.imwrite(
-        tmp_path / "a.ome.tif", pixels[0, 0], ome=True, metadata={"axes": "YX", **sizes}
-    )
+    pixels = grey(1, 1, shape=(121, 180), dtype=np.uint16)
     small = rescaled(to_unit_range(pixels, ""), 0.5)
-    assert small.shape[2:] == (30, 45)
-    coarse = predict_probability(
-        normalise(small, "slice")[0], load_predictor(model, **LOADING).predictor
-    )
-    expected = restored(coarse, (61, 90))
+    assert small.shape[2:] == (60, 90)
+    predictor = load_predictor(make_model(tmp_path / "model"), **LOADING).predictor
+    coarse = predict_probability(normalise(small, "slice")[0], predictor)
+    expected = restored(coarse, (121, 180))
+    threshold = float(np.median(expected))
+
+    said = {"smallest_object": 8, "border": 2, "threshold": threshold, "fill_holes": False}
+    model = make_model(tmp_path / "model", pixel_size_um=0.5, postprocessing=said)
+    metadata = {"axes": "YX", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.25}
+    tifffile.imwrite(tmp_path / "a.ome.tif", pixels[0, 0], ome=True, metadata=metadata)
     predicted(model, tmp_path / "a.ome.tif", "-o", tmp_path / "out")
     found = read_picture(tmp_path / "out/a-probability.tif")
-    assert (found.pixel_size, found.shape) == (0.25, (61, 90))
+    assert (found.pixel_size, found.shape) == (0.25, (121, 180))
     np.testing.assert_allclose(found.pixels[0, 0], expected, atol=1e-6)
     # The model's 8 px and 2 px are 32 px and 4 px of half the size.
-    cells = instances(found.pixels[0, 0], threshold=0.5, smallest_object=32, border=4)
     written = read_picture(tmp_path / "out/a-instances.ome.tif").pixels[0, 0]
-    np.testing.assert_array_equal(written, cells)
+    by = {
+        (n, b): instances(found.pixels[0, 0], threshold=threshold, smallest_object=n, border=b)
+        for n in (8, 16, 32)
+        for b in (1, 2, 4)
+    }
+    assert all((by[32, 4] != cells).any() for key, cells in by.items() if key != (32, 4))
+    np.testing.assert_array_equal(written, by[32, 4])
 
     words = (model, tmp_path / "a.ome.tif", "-o", tmp_path / "p.tif")
     predicted(*words, "--pixel-size", 0.5)

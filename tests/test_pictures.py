@@ -119,7 +119,7 @@ def test_ome_tiff_comes_back(tmp_path, axes):
     assert (tmp_path / "b.ome.tif").read_bytes() == before
 
 
-@pytest.mark.parametrize("axes", ["YX", "CYX", "TZCYX", "CZYX", "YXC"])
+@pytest.mark.parametrize("axes", ["YX", "CYX", "TZCYX", "CZYX", "YXC", "YXZ"])
 def test_ome_zarr_comes_back(tmp_path, axes):
     array = numbers(axes)
     by_axis = {"Z": 500.0, "Y": 250.0, "X": 250.0}

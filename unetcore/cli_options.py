@@ -210,7 +210,7 @@ Precision = Annotated[
 ]
 SegmentationOut = Annotated[
     Path | None,
-    typer.Option(metavar="OUT", help="Also write separate cells, one number each."),
+    typer.Option(metavar="OUT", help="Beside OUT.tif, also write separate cells, one number each."),
 ]
 PixelSize = Annotated[
     float | None,

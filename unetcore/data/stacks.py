@@ -20,7 +20,7 @@ import numpy as np
 import tifffile
 
 from unetcore.data.files import is_zarr
-from unetcore.data.tiff import STACK_AXES, reading, refuse_colour, refuse_empty
+from unetcore.data.tiff import reading, refuse_colour, refuse_empty
 from unetcore.errors import InputError, first_line
 
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -261,7 +261,7 @@ class _TiffPart:
             if self._offset:  # mapped for this window alone: what is mapped counts as memory
                 pages = np.memmap(self.path, self._stored_as, "r", self._offset, self.shape)
                 return np.array(pages[page, rows, columns], self.dtype)
-            place = (page,) if len(self._array.shape) == STACK_AXES else ()
+            place = np.unravel_index(page, self._array.shape[:-2])
             return np.asarray(self._array[(*place, rows, columns)], self.dtype)
 
     def release(self):

@@ -50,9 +50,13 @@ def own_title(wildcards):
 
 
 def own_table_files():
-    """Tables of data sets of one's own, and figures of their experiments."""
+    """Tables of data sets of one's own, with figures and pages of their experiments."""
     tables = [name for name in OWN if name in config["tables"]]
-    return [file for table in tables for file in table_files(table) + figure_files(table)]
+    return [
+        file
+        for table in tables
+        for file in [*table_files(table), *figure_files(table), *view_files(table)]
+    ]
 
 
 def method_metrics(name, method):
