@@ -16,7 +16,7 @@ from unetcore.cli_errors import IS_FIRST, OneLinePerProblem
 from unetcore.cli_predict import predict_pictures
 from unetcore.cli_view import view as view_files
 from unetcore.cli_volume import in_bytes, predict_volume, refuse_options
-from unetcore.data.annotated import read_label_stack
+from unetcore.data.annotated import IN_ONE_PIECE, read_label_stack, read_reference
 from unetcore.data.io import check_pair, open_known, open_labels, open_probability, write_stack
 from unetcore.data.label_map import LabelMap
 from unetcore.data.stacks import open_stack
@@ -280,12 +280,14 @@ def evaluate(
 
     if segmentation and (unscaled or threads > 1):
         raise InputError("--unscaled and --threads are for a probability, not for --segmentation")
-    kind = "instances" if segmentation else "mask"
-    reference, ignored = open_known(
-        labels, _label_map(label_map, ignore_label), kind, fill_missing=fill_missing
-    )
     read = open_labels if segmentation else open_stack if unscaled else open_probability
     found = read(probability)
+    meanings = _label_map(label_map, ignore_label)
+    if labels.suffix.lower() in IN_ONE_PIECE:
+        reference, ignored = read_reference(labels, found.shape, meanings)
+    else:
+        kind = "instances" if segmentation else "mask"
+        reference, ignored = open_known(labels, meanings, kind, fill_missing=fill_missing)
     check_pair(found, reference, images_name=probability, labels_name=labels)
     reference, found = Slices(reference, labels), Slices(found, probability)
     if segmentation:

@@ -20,7 +20,9 @@ from unetcore.data.samples import Sample, image_files
 from unetcore.data.swapped import looks_like_grey_values, swapped_labels
 from unetcore.errors import InputError
 from unetcore.geometry import mirror_index
-from unetcore.labels import IGNORED
+from unetcore.labels import IGNORED, known_labels
+
+IN_ONE_PIECE = (*OF_ROIS, ".png", ".jpg", ".jpeg")  # files that are read as a whole
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,29 @@ def _read_label_image(path: Path) -> np.ndarray:
             "save them as an 8- or 16-bit grey image"
         )
     return labels.pixels[:, 0]
+
+
+def read_reference(
+    path: Path, shape: tuple[int, int, int], label_map: LabelMap
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Labels that a prediction is compared with, and which pixels are ignored.
+
+    Parameters
+    ----------
+    path : image of labels, folder of them, or Fiji's regions.
+    shape : (N, H, W) of the prediction, which regions are drawn on.
+    label_map : what values mean.
+
+    Returns
+    -------
+    labels : (N, H, W) whole numbers, 0 where ignored.
+    ignored : (N, H, W) bools, None where nothing is ignored.
+    """
+    if Path(path).suffix.lower() in OF_ROIS:
+        return read_rois(path, shape), None
+    _, labels = read_label_stack(path, label_map, None)
+    ignored = labels == IGNORED
+    return known_labels(labels), ignored if ignored.any() else None
 
 
 def read_label_stack(path: Path, label_map: LabelMap, kind: str | None) -> tuple[str, np.ndarray]:

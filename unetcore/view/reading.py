@@ -5,17 +5,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unetcore.data.annotated import read_label_stack
+from unetcore.data.annotated import IN_ONE_PIECE, read_reference
 from unetcore.data.files import is_zarr
 from unetcore.data.io import open_known, open_labels, open_probability, to_unit_range
 from unetcore.data.label_map import LabelMap
 from unetcore.data.pictures import picture_files, read_picture
 from unetcore.data.pixel_size import in_micrometres
-from unetcore.data.rois import SUFFIXES as OF_ROIS
-from unetcore.data.rois import read_rois
 from unetcore.data.stacks import Stack, open_stack
 from unetcore.errors import InputError
-from unetcore.labels import IGNORED, known_labels, whole_numbers
+from unetcore.labels import whole_numbers
 
 IN_MEMORY = 1_000_000_000  # bytes; of larger files, grey ones, slices are read as they are shown
 
@@ -83,13 +81,9 @@ def open_reference(path: Path, shape: tuple[int, int, int], label_map: LabelMap)
     labels : (N, H, W) whole numbers, 0 where ignored.
     ignored : (N, H, W) bools, None where nothing is ignored.
     """
-    if path.suffix.lower() in OF_ROIS:
-        return read_rois(path, shape), None
-    if _unread(path):
+    if path.suffix.lower() not in IN_ONE_PIECE and _unread(path):
         return open_known(path, label_map, "mask")
-    _, labels = read_label_stack(path, label_map, None)
-    ignored = labels == IGNORED
-    return known_labels(labels), ignored if ignored.any() else None
+    return read_reference(path, shape, label_map)
 
 
 def _unread(path: Path) -> Stack | None:
