@@ -14,6 +14,7 @@ from unetcore import __version__
 from unetcore import cli_options as options
 from unetcore.cli_data import new, own_data, validate
 from unetcore.cli_errors import IS_FIRST, OneLinePerProblem
+from unetcore.cli_export import export
 from unetcore.cli_volume import in_bytes, predict_volume, refuse_options
 from unetcore.data.annotated import read_label_stack
 from unetcore.data.io import check_pair, open_known, open_labels, open_probability, write_stack
@@ -175,7 +176,7 @@ def train(
     )
 )
 def predict(
-    run_dir: options.RunDir,
+    model: options.Model,
     image: options.Image,
     out: options.Prediction,
     averaging: options.Averaging = "none",
@@ -202,21 +203,20 @@ def predict(
         whole = {"--averaging": averaging != "none", "--tile": tile, "--segmentation": segmentation}
         refuse_options(whole, f"is for TIFF files, which are predicted as a whole; {out} is not")
         how = {"side": chunk, "memory": in_bytes(memory), "precision": precision}
-        predict_volume(run_dir, image, out, device, how, part=part, fill_missing=fill_missing)
+        predict_volume(model, image, out, device, how, part=part, fill_missing=fill_missing)
         return
     by_chunks = {"--chunk": chunk, "--part": part, "--fill-missing": fill_missing}
     refuse_options(by_chunks, f"is for what is predicted by chunks, into OUT.zarr; {out} is not")
     from unetcore.data.intensity import normalise
     from unetcore.devices import choose_device
+    from unetcore.exported import load_predictor
     from unetcore.instances import instances
-    from unetcore.predict import Predictor, predict_probability
-    from unetcore.runs import RunFolder
+    from unetcore.predict import predict_probability
 
     choose_device(device)  # if there is no GPU, say so before any work
     keep_freed_memory()
-    network, description = RunFolder(run_dir).load()
+    predictor, description = load_predictor(model, precision, in_bytes(memory), device)
     slices = normalise(read_grey(image), description["training"]["normalisation"])
-    predictor = Predictor(network, precision, in_bytes(memory), device)
     maps = [
         predict_probability(page, predictor, averaging=averaging, tile=tile)
         for page in tqdm(slices, "predict", unit="image", disable=None, leave=False)
@@ -324,23 +324,13 @@ def weights(
     typer.echo(f"{out}: {pages} of {kind}, weights {maps.min():.2f} to {maps.max():.2f}")
 
 
-@app.command(
+app.command(
     epilog=_examples(
-        "unet export run -o network.zip",
+        "unet export run -o network.zip --licence CC-BY-4.0 --author 'A. Person'",
+        "unet export run -o network.onnx",
+        "unet export run -o network.pt --head valid",
     )
-)
-def export(run_dir: options.RunDir, out: options.Out) -> None:
-    """Pack a trained network for other programs.
-
-    The zip holds the weights, a TorchScript file and a model card.
-    """
-    from unetcore.export import export_model
-    from unetcore.runs import RunFolder
-
-    folder = RunFolder(run_dir)
-    folder.load()
-    export_model(folder.model, out)
-    typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB; its README.md says how to use it")
+)(export)
 
 
 def _label_map(text: str | None, ignore_label: int | None) -> LabelMap:
