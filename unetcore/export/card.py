@@ -225,9 +225,11 @@ image = np.random.rand(1, {given["channels"]}, 200, 313).astype(np.float32)  # n
 (both,) = session.run(None, {{"image": image}})  # (1, {card["output"]["channels"]}, 200, 313)
 ```
 
-In Fiji (deepImageJ), ilastik and other programs that read bioimage.io: open the zip. It describes
-the padded head. `valid.bioimageio.yaml`, beside it in the unpacked zip, describes the valid one,
-whose input tiles have {tiling["smallest_size"]} + {tiling["size_step"]} k px a side."""
+In Fiji (deepImageJ), ilastik and other programs that read bioimage.io: open the zip. What they see
+first, `rdf.yaml`, is for tiles whose halo is cropped. Beside it in the unpacked zip are
+`whole.bioimageio.yaml`, for images given as a whole (the exact way for a network that normalises
+its maps), and `valid.bioimageio.yaml`, for input tiles of {tiling["smallest_size"]} +
+{tiling["size_step"]} k px a side."""
 
 
 def _cutting(card):

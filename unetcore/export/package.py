@@ -1,8 +1,9 @@
 """A network as bioimage.io package: what ilastik, deepImageJ and others open.
 
-A description is of one function of an image. `rdf.yaml`, which programs look for first, describes
-the padded head; `valid.bioimageio.yaml`, beside it, the valid one. Both are complete, and share
-weights, text and picture.
+A description is of one function of an image, and of one way to cut images for it. So there are
+three, which share weights, text and picture: `rdf.yaml`, which programs look for first, is for
+those that cut an image into tiles; `whole.bioimageio.yaml` is for images that are given as a whole;
+both are of the padded head. `valid.bioimageio.yaml` is of the valid one.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import json
 import re
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -34,15 +36,62 @@ except ModuleNotFoundError as error:
         raise
     ModelDescr = None
 
-DESCRIPTIONS = {"padded": "rdf.yaml", "valid": "valid.bioimageio.yaml"}
 WEIGHTS, CARD, README, COVER = "model.safetensors", "model.json", "README.md", "cover.png"
 TITLE = re.compile(r"[A-Za-z0-9_+\- ()]{5,128}")  # what the specification allows
 INPUT, OUTPUT = "image", "probability"
-IN_WORDS = {
-    "padded": "Any image size, same size out: the context is mirrored inside. Programs that cut "
-    "an image into tiles crop the halo.",
-    "valid": "Unpadded: input tiles whose context is there, output tiles without it.",
-}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How images are cut for a head.
+
+    Attributes
+    ----------
+    head : "padded" or "valid".
+    smallest, step : sides that fit are smallest + step k, px.
+    halo : px on every side of what comes out that a program crops; 0 for none.
+    lost : px by which what comes out is smaller, both sides together.
+    words : the same, for people.
+    """
+
+    head: Head
+    smallest: int
+    step: int
+    halo: int
+    lost: int
+    words: str
+
+
+def ways(depth: int) -> dict[str, Way]:
+    """Ways to cut images, by the names of their descriptions."""
+    period, lost = geometry.phase(depth), 2 * geometry.halo(depth)
+    in_tiles, in_full = smallest_size("padded", depth), smallest_size("valid", depth)
+    return {
+        "rdf.yaml": Way(
+            "padded",
+            in_tiles,
+            period,
+            declared_halo(depth),
+            0,
+            "For programs that cut an image into tiles: they crop a halo, and mirror the border.",
+        ),
+        "whole.bioimageio.yaml": Way(
+            "padded",
+            1,
+            1,
+            0,
+            0,
+            "For whole images of any size: the border is mirrored inside.",
+        ),
+        "valid.bioimageio.yaml": Way(
+            "valid",
+            in_full,
+            period,
+            0,
+            lost,
+            f"For input tiles with their context, of which {lost // 2} px are lost on every side.",
+        ),
+    }
 
 
 def pack_zip(network: UNet, description: dict, credits: Credits) -> tuple[dict, bytes]:
@@ -67,8 +116,8 @@ def pack_zip(network: UNet, description: dict, credits: Credits) -> tuple[dict, 
     with zipfile.ZipFile(packed, "w") as archive:
         for name in sorted(members):
             _add(archive, name, members[name])
-        for head, name in DESCRIPTIONS.items():
-            content = _description(head, network, card, members)
+        for name, way in ways(network.depth).items():
+            content = _description(way, card, members)
             _check(content, archive, name)
             _add(archive, name, yaml.dump(content, Dumper=_Plain, sort_keys=False).encode())
     return card, packed.getvalue()
@@ -125,19 +174,19 @@ def _cover(sample: Sample) -> bytes:
     return content.getvalue()
 
 
-def _description(head: Head, network: UNet, card: dict, members: Mapping[str, bytes]) -> dict:
+def _description(way: Way, card: dict, members: Mapping[str, bytes]) -> dict:
     """Description of a head, as the specification wants it."""
 
     def file(name, **more):
         return {"source": name, "sha256": hashlib.sha256(members[name]).hexdigest(), **more}
 
-    unit = card["input"]["pixel_size_um"]
+    head = way.head
     comment = "Made from the trained weights, as all files here are; no format came first."
     content = {
         "format_version": ModelDescr.implemented_format_version,
         "type": "model",
         "name": card["title"],
-        "description": f"U-Net that finds cells. {IN_WORDS[head]}",
+        "description": f"U-Net that finds cells. {way.words}",
         "authors": [{"name": name} for name in card["authors"]],
         "cite": card["cite"],
         "license": card["licence"],
@@ -145,12 +194,8 @@ def _description(head: Head, network: UNet, card: dict, members: Mapping[str, by
         "covers": [file(COVER)],
         "attachments": [file(CARD), file(WEIGHTS)],
         "tags": ["2d", "cells", "other", "pytorch", "semantic-segmentation", "unet"],
-        "inputs": [
-            _input(head, network.depth, card, unit) | {"test_tensor": file(f"{head}_{INPUT}.npy")}
-        ],
-        "outputs": [
-            _output(head, network.depth, card, unit) | {"test_tensor": file(f"{head}_{OUTPUT}.npy")}
-        ],
+        "inputs": [_input(way, card) | {"test_tensor": file(f"{head}_{INPUT}.npy")}],
+        "outputs": [_output(way, card) | {"test_tensor": file(f"{head}_{OUTPUT}.npy")}],
         "weights": {
             "torchscript": file(
                 f"{head}.pt", pytorch_version=torch.__version__.partition("+")[0], comment=comment
@@ -177,50 +222,49 @@ def _description(head: Head, network: UNet, card: dict, members: Mapping[str, by
     return {key: value for key, value in content.items() if value is not None}
 
 
-def _input(head, depth, card, unit):
+def _input(way, card):
     """Image: sizes, grey values, and how they are normalised."""
-    size = {"min": smallest_size(head, depth), "step": geometry.phase(depth)}
     given = card["input"]
     names = given["channel_names"] or [f"channel{k}" for k in range(given["channels"])]
-    whole = {"id": "zero_mean_unit_variance", "kwargs": {"axes": ["y", "x"]}}
-    kinds = {
-        "slice": ({"type": "float32"}, whole),
+    data, normalisation = {
+        "slice": (
+            {"type": "float32"},
+            {"id": "zero_mean_unit_variance", "kwargs": {"axes": ["y", "x"]}},
+        ),
         # Grey values of 16 bit have another largest one, and a description can name but one type.
         "unit": (
             {"type": "uint8", "range": [0, 255]},
             {"id": "scale_linear", "kwargs": {"gain": 1 / 255}},
         ),
-    }
-    data, step = kinds[given["normalisation"]]
+    }[given["normalisation"]]
     to_float = {"id": "ensure_dtype", "kwargs": {"dtype": "float32"}}
+    size = {"min": way.smallest, "step": way.step}
     return {
         "id": INPUT,
         "axes": [
             {"type": "batch"},
             {"type": "channel", "channel_names": names},
-            *(_space(axis, unit) | {"size": size} for axis in "yx"),
+            *(_space(axis, card) | {"size": size} for axis in "yx"),
         ],
         "data": data,
         "pad": {"mode": "reflect"},
-        "preprocessing": [to_float, step, to_float],
+        "preprocessing": [to_float, normalisation, to_float],
     }
 
 
-def _output(head, depth, card, unit):
-    """Probabilities of the classes, and what is lost of the image."""
+def _output(way, card):
+    """Probabilities of the classes, and what is lost of the image or to be cropped."""
     n_classes = card["output"]["channels"]
     names = ["background", "cell"] if n_classes == 2 else [f"class{k}" for k in range(n_classes)]
-    lost = 2 * geometry.halo(depth)
-    halo = {"padded": {"halo": declared_halo(depth)}, "valid": {}}[head]
-    offset = {"padded": 0, "valid": -lost}[head]
+    halo = {"halo": way.halo} if way.halo else {}
     return {
         "id": OUTPUT,
         "axes": [
             {"type": "batch"},
             {"type": "channel", "channel_names": names},
             *(
-                _space(axis, unit)
-                | {"size": {"tensor_id": INPUT, "axis_id": axis, "offset": offset}}
+                _space(axis, card)
+                | {"size": {"tensor_id": INPUT, "axis_id": axis, "offset": -way.lost}}
                 | halo
                 for axis in "yx"
             ),
@@ -229,9 +273,9 @@ def _output(head, depth, card, unit):
     }
 
 
-def _space(axis, unit):
-    scale = {"unit": "micrometer", "scale": unit} if unit else {}
-    return {"type": "space", "id": axis, **scale}
+def _space(axis, card):
+    side = card["input"]["pixel_size_um"]
+    return {"type": "space", "id": axis, **({"unit": "micrometer", "scale": side} if side else {})}
 
 
 def _check(content: dict, files: zipfile.ZipFile, name: str) -> None:
