@@ -99,7 +99,7 @@ def pack_zip(network: UNet, description: dict, credits: Credits) -> tuple[dict, 
 
     Returns
     -------
-    model card, content of the zip; equal models make equal bytes.
+    model card, content of the zip.
 
     Raises
     ------
@@ -294,6 +294,6 @@ def _check(content: dict, files: zipfile.ZipFile, name: str) -> None:
         "authors": f"authors {[a['name'] for a in content['authors']]}: a name has no slash",
     }
     for place, rule in rules.items():
-        if any(place in error.loc for error in errors):
+        if any(error.loc[:1] == (place,) for error in errors):
             raise InputError(rule)
     raise ValueError(f"{name}: {[(error.loc, error.msg) for error in errors]}")
