@@ -580,6 +580,21 @@ def test_plans_stay_within_the_memory_and_use_more_of_it_where_that_helps(memory
         assert roomier.cost <= plan.cost
 
 
+@pytest.mark.parametrize("crops", [False, True])
+def test_a_network_that_takes_whole_images_is_given_one_tile(crops):
+    for shape in random_shapes(15, 10, 3000):
+        traits = NetworkTraits(whole=True, crops=crops, memory=10**12)
+        plan = plan_tiles(shape, traits=traits)
+        assert len(plan) == 1
+        (tile,) = plan
+        wanted = shape if crops else plan.tile
+        assert plan.output_shape(tile) == tuple(wanted)
+    with pytest.raises(InputError, match="3000 x 3000 px as one tile, which needs about 3"):
+        plan_tiles((3000, 3000), traits=NetworkTraits(whole=True, memory=10**9))
+    with pytest.raises(InputError, match="tile of 388 px: this network takes an image as one"):
+        plan_tiles((300, 300), 388, traits=NetworkTraits(whole=True))
+
+
 def test_memory_of_a_tile_by_hand():
     # Maps of 16 channels in float32: 2.5 of 700 px, 4 of 516 px.
     expected = 64 * (2.5 * 700**2 + 4 * 516**2)

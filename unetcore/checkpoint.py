@@ -24,13 +24,18 @@ def save_model(path: Path, network: nn.Module, description: dict) -> None:
     description : what a user of the model must know (normalisation, threshold, provenance), as
         plain JSON values.
     """
+    write_atomically(path, pack_model(network, description))
+
+
+def pack_model(network: nn.Module, description: dict, **more: str) -> bytes:
+    """Content of the file that `save_model` writes, with more strings that only people look at."""
     metadata = {
         "format": FORMAT,
         "family": network.family,
         "network": json.dumps(network.settings),
         "description": json.dumps(description),
     }
-    write_atomically(path, pack_tensors(network.state_dict(), metadata))
+    return pack_tensors(network.state_dict(), metadata | more)
 
 
 def load_model(path: Path) -> tuple[nn.Module, dict]:

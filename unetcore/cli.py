@@ -13,6 +13,7 @@ from unetcore import __version__
 from unetcore import cli_options as options
 from unetcore.cli_data import new, own_data, validate
 from unetcore.cli_errors import IS_FIRST, OneLinePerProblem
+from unetcore.cli_export import export
 from unetcore.cli_predict import predict_pictures
 from unetcore.cli_view import view as view_files
 from unetcore.cli_volume import in_bytes, predict_volume, refuse_options
@@ -393,23 +394,13 @@ def weights(
     typer.echo(f"{out}: {pages} of {kind}, weights {maps.min():.2f} to {maps.max():.2f}")
 
 
-@app.command(
+app.command(
     epilog=_examples(
-        "unet export run -o network.zip",
+        "unet export run -o network.zip --licence CC-BY-4.0 --author 'A. Person'",
+        "unet export run -o network.onnx",
+        "unet export run -o network.pt --head valid",
     )
-)
-def export(run_dir: options.RunDir, out: options.Out) -> None:
-    """Pack a trained network for other programs.
-
-    The zip holds the weights, a TorchScript file and a model card.
-    """
-    from unetcore.export import export_model
-    from unetcore.runs import RunFolder
-
-    folder = RunFolder(run_dir)
-    folder.load()
-    export_model(folder.model, out)
-    typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB; its README.md says how to use it")
+)(export)
 
 
 def _label_map(text: str | None, ignore_label: int | None) -> LabelMap:

@@ -16,6 +16,7 @@ RecipeName = Literal["fast", "paper"]
 WhereToCompute = Literal["auto", "cpu", "gpu"]
 Versions = Literal["none", "rot7", "d4", "mirror4"]
 FloatFormat = Literal["auto", "float32", "bfloat16"]
+HeadName = Literal["padded", "valid"]
 
 
 def _weight(name: str, what: str):
@@ -99,6 +100,13 @@ Device = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="File to write.")]
 RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder that `unet train` made.")]
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="Folder that `unet train` made, or a file that `unet export` made of it.",
+    ),
+]
 
 # Of `new` and `validate`.
 Folder = Annotated[
@@ -385,3 +393,36 @@ Separation = Annotated[
     float | None, _weight("separation", "falk2019: height of the term between cells.")
 ]
 SeparationSigma = Annotated[float | None, _weight("separation_sigma", "falk2019: its width in px.")]
+
+# Of `export`.
+Exported = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="OUT",
+        help="File to write: .zip (bioimage.io), .onnx, .pt, .safetensors or .md.",
+    ),
+]
+HeadChoice = Annotated[
+    HeadName | None,
+    typer.Option(
+        "--head",
+        help="Of .pt and .onnx. padded: images of any size; valid: tiles of 188 + 16 k px, whose "
+        "outer 92 px are lost.",
+        show_default="padded",
+    ),
+]
+Title = Annotated[
+    str | None, typer.Option(help="Name of the model.", show_default="U-Net and the recipe")
+]
+Licence = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPDX", help="What others may do with it, as CC-BY-4.0 or MIT.", show_default="none"
+    ),
+]
+Author = Annotated[
+    list[str] | None,
+    typer.Option("--author", metavar="NAME", help="Who made it; may be repeated.", show_default=""),
+]

@@ -91,10 +91,10 @@ def predict_pictures(
 
     Parameters
     ----------
-    model : what `unetcore.loading.load_predictor` takes.
+    model : what `unetcore.loading.load` takes.
     image : picture, or folder of them.
     out : name of a TIFF file, or of a folder.
-    loading : further arguments of `load_predictor`.
+    loading : further arguments of `load`.
     how, postprocessing, pixel_size : see `Job`.
     segmentation : file of cells to be written beside a TIFF file; None for none.
 
@@ -103,7 +103,7 @@ def predict_pictures(
     InputError : a name or a setting that does not fit.
     ExceptionGroup : of one InputError for every picture that cannot be predicted.
     """
-    from unetcore.loading import load_predictor
+    from unetcore.loading import load
 
     into_folder = _is_folder(out)
     if into_folder and segmentation:
@@ -112,7 +112,7 @@ def predict_pictures(
     if into_folder and out.resolve() == image.resolve():
         raise InputError(f"{out}: the folder of the images, take another one for the results")
     keep_freed_memory()
-    loaded = load_predictor(model, **loading)
+    loaded = load(model, **loading)
     job = Job(image, files, loaded, pixel_size, how, postprocessing)
     n_slices = _check(job, one_size=not into_folder)
     check_writable(out if into_folder else out.parent)

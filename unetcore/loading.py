@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
-
-from unetcore.checkpoint import load_model
 from unetcore.errors import InputError
+from unetcore.exported import FrozenPredictor, load_predictor
 from unetcore.predict import Predictor
 from unetcore.recipes import FAST
 from unetcore.runs import RunFolder
@@ -27,7 +25,7 @@ class LoadedModel:
     """
 
     path: Path
-    predictor: Predictor
+    predictor: Predictor | FrozenPredictor
     description: Mapping
 
     @property
@@ -52,41 +50,31 @@ class LoadedModel:
         return {name: said.get(name, value) for name, value in FAST.postprocessing.items()}
 
 
-def load_predictor(
-    path: Path,
-    *,
-    precision: str = "auto",
-    memory: int | None = None,
-    device: str = "auto",
-) -> LoadedModel:
+def load(path: Path, **how) -> LoadedModel:
     """Load a trained network.
 
     Parameters
     ----------
-    path : folder that `unet train` made, or a model in safetensors.
-    precision, memory, device : as of `unetcore.predict.Predictor`.
+    path, how : as of `unetcore.exported.load_predictor`.
 
     Raises
     ------
-    InputError : nothing is there, the training is unfinished, or the file is no model of ours.
+    InputError : as there.
     """
-    network, description = load_network(path)
-    return LoadedModel(path, Predictor(network, precision, memory, device), description)
-
-
-def load_network(path: Path) -> tuple[nn.Module, dict]:
-    """Network and description of a folder of `unet train`, or of its model's file."""
-    path = Path(path)
-    if path.suffix == SUFFIX:
-        return load_model(path)
-    if path.is_file():
-        raise InputError(
-            f"{path}: a file of type {path.suffix or 'none'}, expected a folder of `unet train` or "
-            f"a model {SUFFIX}"
-        )
-    return RunFolder(path).load()
+    predictor, description = load_predictor(path, **how)
+    return LoadedModel(Path(path), predictor, description)
 
 
 def model_file(path: Path) -> Path:
-    """Safetensors file of what `load_network` takes."""
+    """Safetensors file of a folder of `unet train`, or that file itself.
+
+    Raises
+    ------
+    InputError : another form of model, which cannot predict chunk by chunk.
+    """
+    path = Path(path)
+    if path.suffix != SUFFIX and not path.is_dir():
+        raise InputError(
+            f"{path}: OUT.zarr, chunk by chunk, needs a folder of `unet train` or a {SUFFIX}"
+        )
     return path if path.suffix == SUFFIX else RunFolder(path).model

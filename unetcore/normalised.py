@@ -50,14 +50,32 @@ def says_nothing(images, dtype):
 
 
 class _Statistics:
-    """Mean and variance of every map that a normalisation is given, over all tiles' pixels."""
+    """Mean and variance of every map that a normalisation is given, over all tiles' pixels.
+
+    As a hook it also normalises each tile by them, in the place of the library: where the channels
+    of a pixel stand together, that one's sums are so rough on a CPU that a few layers later
+    probabilities differ by up to 0.006.
+    """
 
     def __init__(self):
         self.n, self.total, self.squares = 0, 0.0, 0.0
 
-    def __call__(self, module, arguments):
+    def __call__(self, module, arguments, output):
         (x,) = arguments  # (B, C, H, W)
-        x = x.double()
+        return torch.cat([self._normalised(module, tile) for tile in x.split(1)])
+
+    def _normalised(self, module, tile):
+        """Tile (1, C, H, W) with maps of mean 0 and standard deviation 1, scaled and shifted."""
+        own = _Statistics()
+        own._add(tile)
+        self.n += own.n
+        self.total, self.squares = self.total + own.total, self.squares + own.squares
+        exact = torch.promote_types(tile.dtype, torch.float32)
+        gain, shift = (v.to(exact)[:, None, None] for v in own.gain_and_shift(module))
+        return (tile * gain + shift).to(tile.dtype)
+
+    def _add(self, tile):
+        x = tile.double()
         self.n += x.numel() // x.shape[1]
         self.total = self.total + x.sum((0, 2, 3))
         self.squares = self.squares + x.square().sum((0, 2, 3))
@@ -90,8 +108,7 @@ def with_fixed_statistics(network: nn.Module, images: Iterable[torch.Tensor]) ->
     layers = [module for module in network.modules() if isinstance(module, TileNormalisation)]
     statistics = [_Statistics() for _ in layers]
     hooks = [
-        layer.register_forward_pre_hook(seen)
-        for layer, seen in zip(layers, statistics, strict=True)
+        layer.register_forward_hook(seen) for layer, seen in zip(layers, statistics, strict=True)
     ]
     try:
         for image in images:

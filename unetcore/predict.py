@@ -72,7 +72,7 @@ class Predictor:
             value_size=self.dtype.itemsize,
             crops=True,
             on_gpu=self.device.type == "cuda",
-            memory=_memory_of(self.device) if memory is None else memory,
+            memory=memory_of(self.device) if memory is None else memory,
         )
 
     @torch.inference_mode()
@@ -211,8 +211,8 @@ def _spread(size: int, side: int, most: int) -> list[int]:
     return [round(k * (size - side) / (n - 1)) for k in range(n)] if n > 1 else [0]
 
 
-def _memory_of(device: torch.device) -> int:
-    """Bytes that the tiles may take where the user does not say."""
+def memory_of(device: torch.device) -> int:
+    """Bytes that tiles may take on a device where the user does not say."""
     if device.type != "cuda":
         return MEMORY
     free, _ = torch.cuda.mem_get_info(device)

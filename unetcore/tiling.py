@@ -51,6 +51,8 @@ class NetworkTraits:
         the upper left (h, w) px of each output tile.
     on_gpu : whether it runs on a GPU.
     memory : bytes that one call may take, beside the weights, as estimated within 30 %.
+    whole : whether an image must be given to it as one tile, since it cannot be told the statistics
+        of an image, or mirrors the context by itself.
     """
 
     width: int = 16
@@ -58,6 +60,7 @@ class NetworkTraits:
     crops: bool = False
     on_gpu: bool = False
     memory: int = MEMORY
+    whole: bool = False
 
     def map_size(self, height: int, width: int) -> int:
         """Bytes of a feature map of the first level, of height x width px."""
@@ -256,8 +259,8 @@ def plan_tiles(
 
     Raises
     ------
-    InputError : `shape` is empty; `tile` does not fit the poolings or leaves gaps; the memory is
-        not enough for any tile.
+    InputError : `shape` is empty; `tile` does not fit the poolings or leaves gaps, or the network
+        takes whole images alone; the memory is not enough for any tile.
 
     Notes
     -----
@@ -267,6 +270,8 @@ def plan_tiles(
     shape = tuple(int(side) for side in shape)
     if len(shape) != 2 or min(shape) < 1:
         raise InputError(f"image of shape {shape}: need two sides of at least 1 px")
+    if traits.whole:
+        return _whole(shape, tile, depth, traits)
     return _planned(shape, depth, traits) if tile is None else _given(shape, tile, depth, traits)
 
 
@@ -450,6 +455,20 @@ def _check_output(results: np.ndarray, size: tuple[int, int], plan: TilePlan) ->
             f"network of output {results.shape[-2:]} px for an input of {plan.input_shape} px: "
             f"need {size}, as unpadded convolutions and {plan.depth} poolings make it"
         )
+
+
+def _whole(shape: tuple[int, int], tile: int | None, depth: int, traits: NetworkTraits) -> TilePlan:
+    """Plan of one tile for a network that takes no others."""
+    if tile is not None:
+        raise InputError(f"output tile of {tile} px: this network takes an image as one tile")
+    sides = tuple(geometry.round_up_to_output_tile(side, depth) for side in shape)
+    plan = TilePlan(shape, sides, depth, traits, traits.crops)
+    if plan.memory > traits.memory:
+        raise InputError(
+            f"memory of {traits.memory / 1e6:.1f} MB: this network takes an image of {shape[0]} x "
+            f"{shape[1]} px as one tile, which needs about {plan.memory / 1e6:.1f} MB"
+        )
+    return plan
 
 
 def _given(shape: tuple[int, int], tile: int, depth: int, traits: NetworkTraits) -> TilePlan:
