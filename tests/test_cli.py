@@ -1,6 +1,7 @@
 import csv
 import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -352,7 +353,29 @@ def test_train_announces_its_steps_and_the_next_command(data, tmp_path, small_re
     text = result.stdout
     assert "Recipe fast, width 2: 3 steps.\n" in text
     assert "step 3/3  loss " in result.stderr
-    assert text.splitlines()[-1] == f"  unet predict {tmp_path}/run IMAGE.tif -o probability.tif"
+    assert text.splitlines()[-1] == f"  unet predict {tmp_path}/run IMAGES -o results"
+
+
+def test_train_says_as_json_what_it_made(data, tmp_path, small_recipe):
+    found = json.loads(unet(*train_words(data, tmp_path / "run"), "--json").stdout)
+    assert found == json.loads((tmp_path / "run/run.json").read_text())
+    assert found["postprocessing"]["threshold"] in [k / 10 for k in range(1, 10)]
+
+
+def test_predict_says_as_json_what_it_made(run, data, tmp_path):
+    words = ("predict", run, data / "images.tif", "-o")
+    found = json.loads(unet(*words, tmp_path / "results", "--json").stdout)
+    assert found["out"] == str(tmp_path / "results")
+    assert (found["images"][0]["image"], found["images"][0]["slices"]) == ("images.tif", 3)
+    of_file = json.loads(unet(*words, tmp_path / "p.tif", "--json").stdout)
+    assert of_file["images"][0]["interior"] == found["images"][0]["interior"]
+
+
+def test_the_shell_completes_commands():
+    asked = {"_UNET_COMPLETE": "complete_bash", "COMP_WORDS": "unet tr", "COMP_CWORD": "1"}
+    words = [sys.executable, "-m", "unetcore.cli"]
+    found = subprocess.run(words, env=os.environ | asked, capture_output=True, text=True)
+    assert found.stdout.split() == ["train"]
 
 
 def test_the_papers_recipe_trains_as_the_paper_says(data, tmp_path, small_recipe):

@@ -26,7 +26,16 @@ from unetcore.errors import InputError, Interrupted
 from unetcore.labels import IGNORED
 from unetcore.memory import keep_freed_memory
 from unetcore.recipes import FAST, RECIPES, weight_map_config
-from unetcore.terminal import be_quiet, command, count, metrics_table, progress, say, show_annotated
+from unetcore.terminal import (
+    be_quiet,
+    command,
+    count,
+    is_quiet,
+    metrics_table,
+    progress,
+    say,
+    show_annotated,
+)
 from unetcore.view import MAX_SIDE
 from unetcore.weights import weight_maps
 
@@ -132,6 +141,7 @@ def train(
     pixel_size: options.WantedPixelSize = None,
     allow_empty: options.AllowEmpty = None,
     trust_pairs: options.TrustPairs = None,
+    as_json: options.FactsAsJson = False,
 ) -> None:
     """Train a network on images with labels.
 
@@ -155,6 +165,7 @@ def train(
         trust_pairs=trust_pairs,
     )
     annotated = data.read()
+    be_quiet(is_quiet() or as_json)
     show_annotated(annotated, data.is_guessed)
     chosen = RECIPES[recipe].changed(
         steps=steps,
@@ -170,7 +181,9 @@ def train(
     else:
         _train(run)
     say("\nPredict other images by:")
-    say(f"  {command('predict', out, 'IMAGE.tif', '-o', 'probability.tif')}")
+    say(f"  {command('predict', out, 'IMAGES', '-o', 'results')}")
+    if as_json:
+        typer.echo(run.folder.description.read_text())
 
 
 @app.command(
@@ -199,6 +212,7 @@ def predict(
     chunk: options.Chunk = None,
     part: options.Part = None,
     fill_missing: options.FillMissing = False,
+    as_json: options.FactsAsJson = False,
 ) -> None:
     """Predict images by a trained network.
 
@@ -220,7 +234,12 @@ def predict(
         "border": border,
     }
     if out.suffix == ZARR:
-        whole = {"--averaging": averaging != "none", "--tile": tile, "--segmentation": segmentation}
+        whole = {
+            "--averaging": averaging != "none",
+            "--tile": tile,
+            "--segmentation": segmentation,
+            "--json": as_json,
+        }
         whole |= {f"--{name.replace('_', '-')}": value is not None for name, value in cells.items()}
         refuse_options(whole, f"is for TIFF files, which are predicted as a whole; {out} is not")
         how = {"side": chunk, "memory": in_bytes(memory), "precision": precision}
@@ -249,6 +268,7 @@ def predict(
         postprocessing=cells,
         pixel_size=pixel_size,
         segmentation=segmentation,
+        as_json=as_json,
     )
 
 

@@ -1,5 +1,6 @@
 """`unet predict` of pictures: what it reads, writes and says."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from unetcore.errors import InputError
 from unetcore.measurements import Table, measure, write_table
 from unetcore.memory import keep_freed_memory
 from unetcore.overlay import overlay
-from unetcore.terminal import command, count, print_table
+from unetcore.terminal import command, count, is_quiet, say, table_lines
 
 # Modules that need torch, which takes more than a second to import, are imported where needed.
 
@@ -84,6 +85,7 @@ def predict_pictures(
     postprocessing: Mapping[str, Any],
     pixel_size: float | None = None,
     segmentation: Path | None = None,
+    as_json: bool = False,
 ) -> None:
     """Predict pictures into a TIFF file of probabilities, or into a folder of all results.
 
@@ -97,6 +99,7 @@ def predict_pictures(
     loading : further arguments of `load`.
     how, postprocessing, pixel_size : see `Job`.
     segmentation : file of cells to be written beside a TIFF file; None for none.
+    as_json : whether what was made is printed as JSON, and not in words.
 
     Raises
     ------
@@ -116,11 +119,15 @@ def predict_pictures(
     job = Job(image, files, loaded, pixel_size, how, postprocessing)
     n_slices = _check(job, one_size=not into_folder)
     check_writable(out if into_folder else out.parent)
-    with tqdm(total=n_slices, desc="predict", unit="image", disable=None, leave=False) as bar:
+    hidden = is_quiet() or None  # None: shown on a terminal
+    with tqdm(total=n_slices, desc="predict", unit="image", disable=hidden, leave=False) as bar:
         write = _write_folder if into_folder else _write_file
-        lines = write(job, out, bar, segmentation)
+        lines, rows = write(job, out, bar, segmentation)
+    if as_json:
+        typer.echo(json.dumps({"out": str(out), "images": rows}, indent=1))
+        return
     for line in lines:
-        typer.echo(line)
+        say(line)
 
 
 def _is_folder(out: Path) -> bool:
@@ -165,17 +172,21 @@ def _other_size(file: Path, first: Path, sizes: Mapping[Path, tuple[int, int]]) 
     )
 
 
-def _write_file(job: Job, out: Path, bar: tqdm, segmentation: Path | None) -> list[str]:
+def _write_file(
+    job: Job, out: Path, bar: tqdm, segmentation: Path | None
+) -> tuple[list[str], list[dict]]:
     """Write probabilities of all pictures as one TIFF file, and their cells if they are wanted."""
     from unetcore.picture_prediction import cells_of
 
-    pictures, maps, shares, cells = [], [], [], []
+    pictures, maps, shares, cells, rows = [], [], [], [], []
     for file in job.files:
         picture = job.read(file)
         probability, settings = job.predict(picture, bar), job.settings_for(picture)
         pictures.append(picture)
         maps.append(probability)
         shares += [(page > settings["threshold"]).mean() for page in probability]
+        interior = float((probability > settings["threshold"]).mean())
+        rows.append({"image": file.name, "slices": len(probability), "interior": interior})
         if segmentation:
             cells.append(cells_of(probability, settings))
     like = _as_one(pictures, job.image)
@@ -185,36 +196,38 @@ def _write_file(job: Job, out: Path, bar: tqdm, segmentation: Path | None) -> li
         found = np.concatenate(cells)
         write_like(segmentation, found, replace(like, kind=_flavour(segmentation)))
         lines.append(f"{segmentation}: {count(_n_cells(found), 'cell')}")
-    return [
-        *lines,
+    lines += [
         "\nLook at it, and compare it with labels, by:",
         f"  {command('view', job.image, out, '-o', out.with_suffix('.html'))}",
         f"  {command('evaluate', 'LABELS.tif', out)}",
     ]
+    return lines, rows
 
 
-def _write_folder(job: Job, out: Path, bar: tqdm, segmentation: None) -> list[str]:
+def _write_folder(
+    job: Job, out: Path, bar: tqdm, segmentation: None
+) -> tuple[list[str], list[dict]]:
     """Write all results of every picture, and a table of all pictures."""
     rows = []
     for file in job.files:
         picture = job.read(file)
         rows.append(_write_results(job, picture, job.predict(picture, bar), out))
     write_table(out / "summary.csv", {name: [row[name] for row in rows] for name in rows[0]})
-    print_table(
-        [
-            (row["image"], count(row["cells"], "cell"), f"{100 * row['interior']:.1f} % interior")
-            for row in rows
-        ]
-    )
+    found = [
+        (row["image"], count(row["cells"], "cell"), f"{100 * row['interior']:.1f} % interior")
+        for row in rows
+    ]
     first = job.files[0]
     map_of_first = out / f"{name_of(first)}-probability.tif"
     page = out / f"{name_of(first)}.html"
-    return [
+    lines = [
+        *table_lines(found),
         f"{out}: of {count(len(rows), 'image')} the probability, mask, instances, measurements and "
         "overlay each; summary.csv",
         "\nLook at them by:",
         f"  {command('view', first, map_of_first, '-o', page)}",
     ]
+    return lines, rows
 
 
 def _write_results(job: Job, picture: Picture, probability: np.ndarray, out: Path) -> Table:

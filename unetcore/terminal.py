@@ -160,10 +160,15 @@ def _row(image: Mapping) -> tuple[str, ...]:
 
 def print_table(rows: list[tuple[str, ...]]) -> None:
     """Print rows of cells with aligned columns."""
+    for line in table_lines(rows):
+        say(line)
+
+
+def table_lines(rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows of cells as lines with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        say("  ".join(cells).rstrip())
+    padded = [map(str.ljust, row, widths) for row in rows]
+    return ["  ".join(cells).rstrip() for cells in padded]
 
 
 def be_quiet(quiet: bool) -> None:
