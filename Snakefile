@@ -21,20 +21,12 @@ container: config["container"]
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/common/training.smk"
-include: "workflow/rules/common/tables.smk"
-include: "workflow/rules/common/paper_figures.smk"
-include: "workflow/rules/common/studies.smk"
-include: "workflow/rules/common/publish.smk"
-include: "workflow/rules/common/records.smk"
-include: "workflow/rules/common/bundle.smk"
-include: "workflow/rules/common/volumes.smk"
-include: "workflow/rules/common/slurm.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/weights.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/predict.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/view.smk"
 include: "workflow/rules/paper.smk"
 include: "workflow/rules/paper_figures.smk"
 include: "workflow/rules/study.smk"
@@ -45,15 +37,7 @@ include: "workflow/rules/publish.smk"
 include: "workflow/rules/bundle.smk"
 include: "workflow/rules/volumes.smk"
 include: "workflow/rules/targets.smk"
-
-
-onstart:
-    check_gpus()
-    check_slurm()
-
-
-onsuccess:
-    forget_finished_trainings()
+include: "workflow/rules/handlers.smk"
 
 
 rule all:

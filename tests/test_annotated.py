@@ -1,104 +1,266 @@
+"""People's own images and labels, and every way in which they may not belong together."""
+
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
+from roifile import ROI_TYPE, ImagejRoi, roiwrite
 
-from unetcore.data.annotated import check_labels, kind_of, read_annotated, read_grey, read_stack
-from unetcore.data.io import read_labels, write_stack
+from unetcore.data.annotated import read_annotated, read_label_stack
+from unetcore.data.entry import DataSettings
+from unetcore.data.io import write_stack
+from unetcore.data.label_map import LabelMap
+from unetcore.data.samples import Sample, find_samples
 from unetcore.errors import InputError
+from unetcore.labels import IGNORED
 
 
-def write_pages(folder, *values, size=(20, 30), dtype=np.uint8):
-    """One file for each value, filled with it, in the order of the names."""
-    for k, value in enumerate(values):
-        write_stack(folder / f"t{k:03}.tif", np.full((1, *size), value, dtype))
+def pair(folder, name, image, labels, *, suffix=".tif"):
+    """Write an image and its labels."""
+    for kind, array in (("images", image), ("labels", labels)):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+        if suffix == ".png":
+            Image.fromarray(array).save(folder / kind / f"{name}{suffix}")
+        else:
+            tifffile.imwrite(folder / kind / f"{name}{suffix}", array, photometric="minisblack")
     return folder
 
 
-def test_folder_is_read_in_the_order_of_names(tmp_path):
-    write_pages(tmp_path, 7, 5, 9)
-    write_stack(tmp_path / "t0005.TIFF", np.full((2, 20, 30), 3, np.uint8))  # before t001
-    write_stack(tmp_path / "._t000.tif", np.zeros((1, 20, 30), np.uint8))  # hidden
-    (tmp_path / "notes.txt").write_text("no image")
-    stack = read_stack(tmp_path, read_labels)
-    assert stack.shape == (5, 20, 30)
-    assert stack[:, 0, 0].tolist() == [7, 3, 3, 5, 9]
+def halves(height=20, width=30, value=255):
+    """Mask whose right half is cell."""
+    mask = np.zeros((height, width), np.uint8)
+    mask[:, width // 2 :] = value
+    return mask
 
 
-def test_each_file_of_a_folder_is_scaled_by_its_own_type(tmp_path):
-    write_stack(tmp_path / "a.tif", np.full((1, 4, 4), 51, np.uint8))
-    write_stack(tmp_path / "b.tif", np.full((1, 4, 4), 13107, np.uint16))
-    np.testing.assert_allclose(read_grey(tmp_path), 0.2, rtol=1e-6)
+def noise(*shape, dtype=np.uint8):
+    return np.random.default_rng(sum(shape)).integers(0, 200, shape).astype(dtype)
 
 
-def test_folder_without_images_and_pages_of_two_sizes_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"no file named \*\.tif"):
-        read_grey(tmp_path)
-    write_pages(tmp_path, 1)
-    write_stack(tmp_path / "t9.tif", np.zeros((1, 20, 31), np.uint8))
-    with pytest.raises(
-        InputError, match=r"t9\.tif: 20 x 31 px, but t000\.tif before it is 20 x 30"
-    ):
-        read_grey(tmp_path)
+def problems_of(folder, **settings):
+    """What is said of a folder that cannot be used."""
+    with pytest.raises((ExceptionGroup, InputError)) as caught:
+        read_annotated(find_samples(folder), DataSettings(**settings))
+    found = caught.value
+    lines = list(map(str, getattr(found, "exceptions", [found])))
+    assert not any("\n" in line for line in lines)
+    return lines
+
+
+def test_images_and_labels_are_read(tmp_path):
+    pair(tmp_path, "b", noise(20, 30), halves())
+    pair(tmp_path, "a", noise(24, 28), halves(24, 28), suffix=".png")
+    annotated = read_annotated(find_samples(tmp_path))
+    assert annotated.names == ("a", "b")
+    assert [image.shape for image in annotated.images] == [(1, 24, 28), (1, 20, 30)]
+    assert annotated.kind == "mask"
+    np.testing.assert_array_equal(annotated.labels[1], halves(value=1))
+    assert annotated.smallest_shape == (20, 28)
+
+
+def test_smaller_images_are_mirrored_to_the_largest_and_ignored_there(tmp_path):
+    small, large = noise(4, 5), noise(6, 7)
+    pair(tmp_path, "a", small, halves(4, 5))
+    pair(tmp_path, "b", large, halves(6, 7))
+    images, labels = read_annotated(find_samples(tmp_path)).stacked("slice")
+    expected = (small - small.mean()) / small.std()
+    padded = np.pad(expected, ((0, 2), (0, 2)), mode="reflect")
+    np.testing.assert_allclose(images[0, 0], padded, atol=1e-5)
+    assert (labels[0, 4:] == IGNORED).all()
+    assert (labels[0, :, 5:] == IGNORED).all()
+    np.testing.assert_array_equal(labels[0, :4, :5], halves(4, 5, 1))
+    assert not (labels[1] == IGNORED).any()
+
+
+def test_every_channel_is_normalised_by_itself(tmp_path):
+    image = np.stack([noise(20, 30), noise(20, 30) // 4 + 100])
+    tifffile.imwrite(tmp_path / "a.tif", image, metadata={"axes": "CYX"}, imagej=True)
+    write_stack(tmp_path / "a_labels.tif", halves()[None])
+    annotated = read_annotated(find_samples(tmp_path))
+    assert annotated.n_channels == 2
+    images, _ = annotated.stacked("slice")
+    np.testing.assert_allclose(images.mean(axis=(2, 3)), 0, atol=1e-6)
+    np.testing.assert_allclose(images.std(axis=(2, 3)), 1, atol=1e-5)
+
+
+def test_slices_of_a_stack_are_images(tmp_path):
+    labels = np.stack([halves(), halves() * 0])
+    write_stack(tmp_path / "a.tif", noise(2, 20, 30))
+    write_stack(tmp_path / "a_labels.tif", labels)
+    annotated = read_annotated(find_samples(tmp_path))
+    assert annotated.names == ("a-00", "a-01")  # one of a stack may be without a cell
+
+
+def test_regions_of_fiji_are_instances(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", noise(20, 30))
+    regions = [
+        ImagejRoi(roitype=ROI_TYPE.RECT, left=2, top=2, right=8, bottom=9, name="1"),
+        ImagejRoi(roitype=ROI_TYPE.RECT, left=12, top=2, right=15, bottom=9, name="2"),
+    ]
+    roiwrite(tmp_path / "RoiSet_a.zip", regions)
+    annotated = read_annotated(find_samples(tmp_path))
+    assert annotated.kind == "instances"
+    assert np.bincount(annotated.labels[0].ravel())[1:].tolist() == [42, 21]
+
+
+def test_rows_of_split_test_come_last_and_are_held_out(tmp_path):
+    pair(tmp_path, "a", noise(20, 30), halves())
+    pair(tmp_path, "b", noise(20, 30), halves())
+    first, second = find_samples(tmp_path)
+    held = Sample(first.id, first.image, first.labels, "test")
+    annotated = read_annotated([held, second])
+    assert annotated.names == ("b", "a")
+    assert annotated.n_held_out == 1
+
+
+def test_images_are_brought_to_a_pixel_size(tmp_path):
+    image = np.kron(noise(10, 12), np.ones((2, 2), np.uint8))
+    tifffile.imwrite(
+        tmp_path / "a.tif", image, imagej=True, resolution=(2, 2), metadata={"unit": "um"}
+    )
+    write_stack(tmp_path / "a_labels.tif", halves(20, 24)[None])
+    annotated = read_annotated(find_samples(tmp_path), DataSettings(pixel_size_um=1.0))
+    assert annotated.images[0].shape == (1, 10, 12)
+    np.testing.assert_array_equal(annotated.labels[0], halves(10, 12, 1))
+    (sample,) = find_samples(tmp_path)
+    said = Sample(sample.id, sample.image, sample.labels, pixel_size_um=0.25)
+    annotated = read_annotated([said], DataSettings(pixel_size_um=0.5))
+    assert annotated.images[0].shape == (1, 10, 12)
+
+
+def test_an_image_without_a_pixel_size_is_refused_where_one_is_wanted(tmp_path):
+    pair(tmp_path, "a", noise(20, 30), halves())
+    (line,) = problems_of(tmp_path, pixel_size_um=0.5)
+    assert line.endswith("a.tif: does not say its pixel size, and pixel_size_um is 0.5: give it in "
+                         "the sample sheet")  # fmt: skip
+
+
+def test_all_problems_are_said_at_once(tmp_path):
+    pair(tmp_path, "a", noise(20, 30), halves(20, 31))
+    pair(tmp_path, "b", noise(20, 30), halves())
+    (tmp_path / "images/b.tif").write_bytes(b"")
+    pair(tmp_path, "c", noise(20, 30), halves())
+    first, second = problems_of(tmp_path)
+    assert "a.tif: labels of 20 x 31 px for an image of 20 x 30 px" in first
+    assert "images/b.tif" in second
+
+
+def rgb(mask):
+    return np.stack([mask, mask // 2, mask], axis=-1)
+
+
+def palette(mask):
+    image = Image.fromarray(mask).convert("P")
+    image.putpalette([0, 0, 0, 255, 0, 0] * 128)
+    return image
 
 
 @pytest.mark.parametrize(
-    ("values", "kind"),
-    [([0, 255], "mask"), ([0, 1], "mask"), ([0, 3, 9], "instances"), ([0], "mask")],
-)
-def test_kind_is_guessed_by_the_number_of_values(values, kind):
-    assert kind_of(np.array([[values]])) == kind
-
-
-@pytest.mark.parametrize(
-    ("values", "kind", "message"),
+    ("write", "says"),
     [
-        ([0, 0], "mask", "every pixel is 0"),
-        ([4, 4], "instances", "every pixel is 4"),
-        ([1, 2], "mask", "labels: a mask of the values 1, 2: need 0 and one other"),
-        ([0, 1, 2, 3, 4, 5], "mask", r"a mask of the values 0, 1, 2, 3, \.\.\.: need"),
-        ([0, 1], "outlines", "labels of kind 'outlines': need one of mask, instances"),
+        (lambda path: Image.fromarray(rgb(halves())).save(path.with_suffix(".png")),
+         "labels of 3 channels (in colour?), expected one number per pixel"),
+        (lambda path: palette(halves()).save(path.with_suffix(".png")), "palette"),
+        (lambda path: Image.fromarray(rgb(halves())).convert("RGBA").save(path.with_suffix(".png")),
+         "alpha channel"),
+        (lambda path: Image.fromarray(halves()).save(path.with_suffix(".jpg")),
+         "labels as JPEG, which changes them"),
+        (lambda path: path.write_bytes(b""), "a.tif"),
+        (lambda path: path.write_text("no TIFF"), "a.tif"),
+        (lambda path: Image.fromarray(halves()).save(path, format="png"), "a.tif"),
+        (lambda path: write_stack(path, np.zeros((1, 20, 30), np.uint8)),
+         "not one cell, every pixel is background"),
+        (lambda path: write_stack(path, np.full((1, 20, 30), 0.5, np.float32)),
+         "label 0.5: need whole numbers"),
+        (lambda path: write_stack(path, np.full((1, 20, 30), np.nan, np.float32)), "NaN"),
+        (lambda path: write_stack(path, np.stack([halves(), halves()])),
+         "2 label pages for the 1 slices of"),
     ],
-)
-def test_labels_that_teach_nothing_or_are_no_mask_are_refused(values, kind, message):
-    with pytest.raises(InputError, match=message):
-        check_labels(np.array([[values]]), kind)
+)  # fmt: skip
+def test_every_file_of_labels_that_cannot_be_used_is_one_line(tmp_path, write, says):
+    tifffile.imwrite(pair(tmp_path, "b", noise(20, 30), halves()) / "images/a.tif", noise(20, 30))
+    write(tmp_path / "labels/a.tif")
+    (line,) = problems_of(tmp_path)
+    assert says in line
+    assert "/a." in line
 
 
-def test_all_problems_are_found_at_once(tmp_path):
-    images = write_pages(tmp_path / "images", 1, 2)
-    labels = write_pages(tmp_path / "labels", 0, 0, 0)
-    with pytest.raises(ExceptionGroup) as caught:
-        read_annotated(images, labels)
-    first, second = map(str, caught.value.exceptions)
-    assert "every pixel is 0" in first
-    assert "3 label pages for the 2 images" in second
+def test_images_of_another_number_of_channels_are_refused(tmp_path):
+    pair(tmp_path, "a", noise(20, 30), halves())
+    pair(tmp_path, "b", noise(20, 30), halves())
+    Image.fromarray(rgb(noise(20, 30))).save(tmp_path / "images/b.png")
+    (tmp_path / "images/b.tif").unlink()
+    (line,) = problems_of(tmp_path)
+    assert line == f"{tmp_path}/images/b.png: 3 channels, a.tif has 1"
 
 
-def test_images_and_labels_that_fit_are_read(tmp_path):
-    images = write_pages(tmp_path / "images", 0, 255)
-    labels = write_pages(tmp_path / "labels", 0, 9)
-    annotated = read_annotated(images, labels)
-    assert annotated.images[:, 0, 0].tolist() == [0, 1]
-    assert annotated.labels[:, 0, 0].tolist() == [0, 9]
+def test_swapped_folders_are_noticed(tmp_path):
+    pair(tmp_path, "a", halves(), noise(20, 30))
+    (line,) = problems_of(tmp_path)
+    assert "are images and labels swapped?" in line
+
+
+def test_grey_values_are_no_instances(tmp_path):
+    pair(tmp_path, "a", noise(64, 64), noise(64, 64))
+    (line,) = problems_of(tmp_path)
+    assert "labels/a.tif: numbers in many pieces each, as grey values are" in line
+
+
+def test_labels_of_each_other_are_noticed(tmp_path):
+    rng = np.random.default_rng(0)
+    masks = [halves(40, 40, 1), halves(40, 40, 1).T, halves(40, 40, 1)]
+    for name, mask in zip("abc", masks, strict=True):
+        image = (100 * mask + rng.integers(0, 80, mask.shape)).astype(np.uint8)
+        of = {"a": 1, "b": 0, "c": 2}[name]
+        pair(tmp_path, name, image, masks[of])
+    (line,) = problems_of(tmp_path)
+    assert line.startswith("a, b: the labels of each fit the other's image")
+    assert read_annotated(find_samples(tmp_path), DataSettings(trust_pairs=True)).names
+
+
+def test_images_without_a_cell_are_taken_where_that_is_meant(tmp_path):
+    pair(tmp_path, "a", noise(20, 30), halves())
+    pair(tmp_path, "b", noise(20, 30), halves() * 0)
+    assert len(problems_of(tmp_path)) == 1
+    assert len(read_annotated(find_samples(tmp_path), DataSettings(allow_empty=True)).names) == 2
+
+
+def test_labels_of_one_class_are_refused(tmp_path):
+    pair(tmp_path, "a", noise(20, 30), halves() * 0 + 9)
+    (line,) = problems_of(tmp_path)
+    assert line == "labels: every pixel is cell, expected background and cells"
+    (line,) = problems_of(tmp_path, label_map=LabelMap({9: "ignore"}))
+    assert line.endswith("labels/a.tif: every pixel is ignored")
+
+
+def test_ignored_regions_are_coded_and_counted(tmp_path):
+    labels = halves()
+    labels[:5] = 7
+    pair(tmp_path, "a", noise(20, 30), labels)
+    annotated = read_annotated(
+        find_samples(tmp_path), DataSettings(label_map=LabelMap({7: "ignore"}))
+    )
     assert annotated.kind == "mask"
-    assert read_annotated(images, labels, "instances").kind == "instances"
+    assert (annotated.labels[0][:5] == IGNORED).all()
+    assert annotated.ignored_share() == 0.25
 
 
-def test_ignored_pixels_are_left_out_when_labels_are_judged(tmp_path):
-    images = tmp_path / "images.tif"
-    write_stack(images, np.zeros((1, 1, 4), np.uint8))
+def test_settings_out_of_range_are_refused():
+    with pytest.raises(InputError, match="labels of kind 'outlines': need one of mask, instances"):
+        DataSettings(labels_are="outlines")
+    with pytest.raises(InputError, match="pixel_size_um 0: need a number above 0"):
+        DataSettings(pixel_size_um=0)
 
-    def read(*values, **given):
-        write_stack(tmp_path / "labels.tif", np.array([[values]], np.uint8))
-        return read_annotated(images, tmp_path / "labels.tif", **given)
 
-    assert read(0, 1, 255, 1).kind == "instances"
-    annotated = read(0, 1, 255, 1, ignore_label=255)
-    assert annotated.kind == "mask"
-    assert annotated.ignored.tolist() == [[[False, False, True, False]]]
-    assert annotated.labels.tolist() == [[[0, 1, 255, 1]]]
-    with pytest.RaisesGroup(pytest.RaisesExc(InputError, match="every pixel is 0,")):
-        read(0, 0, 255, 0, ignore_label=255)
-    with pytest.RaisesGroup(pytest.RaisesExc(InputError, match="every pixel is ignored")):
-        read(9, 9, 9, 9, ignore_label=9)
-    with pytest.raises(InputError, match="ignore label of 0: need a whole number >= 1"):
-        read(0, 1, 1, 1, ignore_label=0)
+def test_labels_by_themselves_are_read_from_a_file_or_a_folder(tmp_path):
+    for k in range(2):
+        write_stack(tmp_path / f"{k}.tif", halves()[None])
+    kind, labels = read_label_stack(tmp_path, LabelMap(), None)
+    assert kind == "mask"
+    assert labels.shape == (2, 20, 30)
+    write_stack(tmp_path / "2.tif", halves(8, 8)[None])
+    with pytest.raises(InputError, match=r"2\.tif: 8 x 8 px, but 0\.tif before it is 20 x 30"):
+        read_label_stack(tmp_path, LabelMap(), None)
+    write_stack(tmp_path / "1.tif", np.zeros((1, 4, 4), np.uint8))
+    with pytest.raises(InputError, match="every pixel is background"):
+        read_label_stack(tmp_path / "1.tif", LabelMap(), None)

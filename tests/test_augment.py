@@ -559,3 +559,26 @@ def test_slices_that_do_not_match_are_refused():
     images, classes, weights = slices(np.random.default_rng(6), 2, 20, 30)
     with pytest.raises(InputError, match="need the same slices, rows and columns"):
         TileAugmenter(images, classes[:, 1:], weights, **MAKE)
+
+
+def test_tiles_lie_where_pixels_weigh_anything():
+    images, classes, weights = slices(np.random.default_rng(0), 3, 30, 40)
+    weights[0] = 0
+    weights[1, :, :30] = 0
+    augmenter = TileAugmenter(images, classes, weights, input_size=20, halo=4, config=PAPER)
+    rng = np.random.default_rng(1)
+    drawn = [augmenter.draw(rng) for _ in range(3000)]
+    assert all(weights[d.index, int(d.centre[0]), int(d.centre[1])] > 0 for d in drawn)
+    share = np.mean([d.index == 1 for d in drawn])  # 300 of 1500 pixels
+    assert share == pytest.approx(0.2, abs=0.03)
+
+
+def test_where_every_pixel_weighs_something_tiles_lie_where_they_did():
+    images, classes, weights = slices(np.random.default_rng(0), 3, 30, 40)
+    augmenter = TileAugmenter(images, classes, weights + 1, input_size=20, halo=4, config=PAPER)
+    assert augmenter.places == []
+    found, expected = (
+        draw(np.random.default_rng(4))
+        for draw in (augmenter.draw, lambda rng: draw_tile(rng, 3, (30, 40), PAPER, 12))
+    )
+    assert found.centre == expected.centre

@@ -27,7 +27,7 @@ from unetcore.train import TrainingData
 from unetcore.weight_settings import BALANCES, FORMS, LABEL_KINDS
 from unetcore.weights import later_weight_map, separate_touching, weight_map
 
-COMMANDS = ("validate", "train", "predict", "evaluate", "weights", "export")
+COMMANDS = ("new", "validate", "train", "predict", "evaluate", "weights", "export", "view")
 
 
 def unet(*words):
@@ -53,6 +53,12 @@ def data(tmp_path_factory):
     write_stack(folder / "images.tif", images)
     write_stack(folder / "labels.tif", labels)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Be where files may be written."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
@@ -205,10 +211,11 @@ def test_file_without_a_pixel_is_one_line(data, tmp_path, shape, dtype):
 def test_validate_says_what_it_found_and_what_comes_next(data):
     result = unet("validate", data / "images.tif", data / "labels.tif")
     assert result.exit_code == 0
-    assert "3 images of 64 x 64 px" in result.output
-    assert "a mask of 0 and 255; --labels-are says otherwise" in result.output
+    assert "images-02  64 x 64  1         " in result.output
+    assert "labels      mask; --labels-are says otherwise" in result.output
     share = 100 * (read_images(data / "labels.tif") > 0).mean()
-    assert f"{share:.1f} % cell interior" in result.output
+    assert f"cells       {share:.1f} % of what is known" in result.output
+    assert (Path.cwd() / "images-and-labels.png").is_file()
     next_command = result.output.splitlines()[-1].split()
     assert next_command[:2] == ["unet", "train"]
 
@@ -219,8 +226,26 @@ def test_validate_mentions_images_without_cells(tmp_path):
     labels[0, 2:4, 2:4], labels[0, 6:, 6:] = 5, 300
     write_stack(tmp_path / "labels.tif", labels)
     text = unet("validate", tmp_path / "images.tif", tmp_path / "labels.tif").output
-    assert "instances, 2 different numbers" in text
-    assert "2 images without a cell" in text
+    assert "images-00  8 x 8  1         0 to 0       2      12.5 %    0.0 %" in text
+    assert "labels      instances; --labels-are says otherwise" in text
+    assert "2 images without a cell: background is taught" in text
+    assert "3 images the same everywhere: teaching nothing" in text
+
+
+def test_validate_says_as_json_what_it_found(data, tmp_path):
+    words = ("validate", data / "images.tif", data / "labels.tif", "--json")
+    found = json.loads(unet(*words, "--picture", tmp_path / "p.png").stdout)
+    assert [image["name"] for image in found["images"]] == [f"images-{k:02d}" for k in range(3)]
+    assert found["labels_are"] == "mask"
+    share = (read_images(data / "labels.tif") > 0).mean()
+    assert found["interior"] == pytest.approx(share)
+    assert (tmp_path / "p.png").is_file()
+
+
+def test_quiet_calls_say_nothing(data, tmp_path, small_recipe):
+    result = unet("--quiet", *train_words(data, tmp_path / "run"))
+    assert (result.stdout, result.stderr) == ("", "")
+    assert (tmp_path / "run/model.safetensors").is_file()
 
 
 @pytest.mark.parametrize("command", ["validate", "train"])
@@ -228,22 +253,26 @@ def test_every_problem_is_one_line(tmp_path, command):
     images = np.full((2, 8, 8), 0.5, np.float32)
     images[1, 3, 4] = np.nan
     write_stack(tmp_path / "images.tif", images)
-    write_stack(tmp_path / "labels.tif", np.zeros((3, 8, 8), np.uint8))
-    out = ("-o", tmp_path / "run") if command == "train" else ()
-    lines = refusal(command, tmp_path / "images.tif", tmp_path / "labels.tif", *out)
+    write_stack(tmp_path / "other.tif", np.ones((1, 8, 8), np.uint8))
+    write_stack(tmp_path / "labels.tif", np.zeros((2, 8, 8), np.uint8))
+    sheet = tmp_path / "samples.csv"
+    rows = ("id,image,labels,split", "a,images.tif,labels.tif,", "b,other.tif,labels.tif,test")
+    sheet.write_text("\n".join(rows))
+    before = sorted(tmp_path.iterdir())
+    lines = refusal(command, sheet, *(("-o", tmp_path / "run") if command == "train" else ()))
     assert len(lines) == 2
-    assert "images.tif: 1 values are NaN or infinite, the first at (1, 3, 4)" in lines[0]
-    assert "labels.tif: every pixel is 0" in lines[1]
-    assert not (tmp_path / "run").exists()
+    assert "images.tif: 1 values are NaN or infinite, the first at Z 1, Y 3, X 4" in lines[0]
+    assert "labels.tif: 2 label pages for the 1 slices of" in lines[1]
+    assert sorted(tmp_path.iterdir()) == before
 
 
-def test_validate_refuses_colour_and_other_counts(data, tmp_path):
-    tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((8, 8, 3), np.uint8), photometric="rgb")
-    (line,) = refusal("validate", tmp_path / "rgb.tif", data / "labels.tif")
-    assert "rgb.tif: a colour image (RGB), expected grey values" in line
+def test_validate_refuses_labels_in_colour_and_other_counts(data, tmp_path):
+    tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((64, 64, 3), np.uint8), photometric="rgb")
+    (line,) = refusal("validate", data / "images.tif", tmp_path / "rgb.tif")
+    assert "rgb.tif: labels of 3 channels (in colour?), expected one number per pixel" in line
     write_stack(tmp_path / "two.tif", read_images(data / "images.tif")[:2])
     (line,) = refusal("validate", tmp_path / "two.tif", data / "labels.tif")
-    assert "labels.tif: 3 label pages for the 2 images" in line
+    assert "labels.tif: 3 label pages for the 2 slices of" in line
 
 
 def test_validate_refuses_labels_that_are_no_mask(data, tmp_path):
@@ -273,9 +302,10 @@ def test_ignored_pixels_are_not_learned_from(tmp_path, small_recipe, monkeypatch
     write_stack(tmp_path / "labels.tif", labels)
     files = (tmp_path / "images.tif", tmp_path / "labels.tif")
     text = unet("validate", *files, "--ignore-label", 255).output
-    assert "a mask of 0 and 1" in text
-    assert f"{100 * 30 * 48 / 64**2:.1f} % cell interior" in text
-    assert "25.0 % ignored, label 255" in text
+    assert "labels      mask" in text
+    assert f"cells       {100 * 30 / 64:.1f} % of what is known" in text
+    assert "ignored     25.0 %" in text
+    assert "label map   255=ignore" in text
     assert text.splitlines()[-1].endswith(" -o run --ignore-label 255")
 
     taught = []
@@ -286,7 +316,7 @@ def test_ignored_pixels_are_not_learned_from(tmp_path, small_recipe, monkeypatch
     np.testing.assert_array_equal(taught[0].classes, labels == 1)
     description = json.loads((tmp_path / "run" / "run.json").read_text())
     assert description["labels_are"] == "mask"
-    assert description["weight_map"]["ignore_label"] == 255
+    assert description["label_map"] == "255=ignore"
     (line,) = refusal(*words, "--labels-are", "mask", "--ignore-label", 254)
     assert "a mask of the values 0, 1, 255" in line
 
@@ -302,7 +332,7 @@ def test_an_image_that_teaches_nothing_is_said_and_does_no_harm(data, tmp_path):
     assert trained.exit_code == 0, trained.output
     assert "1 image the same everywhere: teaching nothing" in trained.output
     assert "without a cell" not in trained.output
-    assert "33.3 % ignored" in trained.output
+    assert "ignored     33.3 %" in trained.output
     words = ("predict", tmp_path / "run", tmp_path / "images.tif", "-o", tmp_path / "p.tif")
     told = unet(*words)
     assert told.exit_code == 0
@@ -509,9 +539,11 @@ def test_predict_takes_a_folder_and_averages(run, data, tmp_path):
 
 def test_predict_also_writes_cells(run, data, tmp_path):
     words = ("predict", run, data / "images.tif", "-o", tmp_path / "p.tif")
-    result = unet(*words, "--segmentation", tmp_path / "cells.tif", "--smallest-object", 0)
+    bare = ("--smallest-object", 0, "--no-fill-holes")
+    result = unet(*words, "--segmentation", tmp_path / "cells.tif", *bare)
     assert result.exit_code == 0, result.output
-    interior = read_probability(tmp_path / "p.tif") > 0.5
+    chosen = json.loads((run / "run.json").read_text())["postprocessing"]["threshold"]
+    interior = read_probability(tmp_path / "p.tif") > chosen
     np.testing.assert_array_equal(read_images(tmp_path / "cells.tif") > 0, interior)
 
 
@@ -545,7 +577,8 @@ def test_evaluate_prints_an_error_of_one_pixel_and_passes_its_threads(data, tmp_
     """One pixel of 30 x 512 x 512 is 1.27e-7; other metrics have four decimals, as in tables."""
     given = []
 
-    def evaluate(names, *pair, threads):
+    def evaluate(names, *pair, ignored, threads):
+        assert ignored is None
         given.append(threads)
         return {
             "warping_error": {"value": 1 / (30 * 512 * 512), "threshold": 0.1},
@@ -673,8 +706,10 @@ def test_weights_of_a_mask_with_an_ignored_region(tmp_path):
     np.testing.assert_array_equal(read_images(tmp_path / "w.tif")[0], [[1, 1, 1, 1], [0, 0, 1, 1]])
     (line,) = refusal(*words[:-2], "--labels-are", "mask")
     assert "labels.tif: a mask of the values 0, 1, 255: need 0 and one other" in line
-    (line,) = refusal(*words[:-1], 0)
-    assert "ignore label of 0: need a whole number >= 1" in line
+    classes = ("--label-map", "0=ignore,1=background,255=cell")
+    assert unet(*words[:-2], *classes).exit_code == 0
+    found = read_images(tmp_path / "w.tif")[0]  # of 5 known pixels 3 are background
+    np.testing.assert_allclose(found, [[0, 0, 5 / 6, 5 / 6], [5 / 4, 5 / 4, 0, 5 / 6]], rtol=1e-6)
 
 
 def test_export_writes_a_zip(run, tmp_path):

@@ -274,3 +274,41 @@ def test_words_for_sequences():
         "labelled training frames (6 in all), trained on one sequence and tested on the other"
     )
     assert measured_on(FRAMES, {"by": "sequence"}, "01") == expected
+
+
+@pytest.mark.parametrize("name", OF_MEMBRANES)
+def test_what_is_ignored_counts_nowhere(membranes, name):
+    """The upper half as if it were not there: whatever is said of it, the values are the same."""
+    labels, probability = membranes
+    ignored = np.zeros(labels.shape, bool)
+    ignored[:, :10] = True
+    rng = np.random.default_rng(1)
+    other_labels = np.where(ignored, rng.integers(0, 2, labels.shape), labels)
+    other = np.where(ignored, rng.random(labels.shape), probability).astype(np.float32)
+    found = evaluate([name], labels, probability, ignored=ignored)[name]
+    assert evaluate([name], other_labels, other, ignored=ignored)[name] == found
+    assert found["value"] != evaluate([name], other_labels, other)[name]["value"]
+
+
+@pytest.mark.parametrize("name", ["warping_error", "rand_error", "pixel_error"])
+def test_metrics_of_a_known_half_are_those_of_its_crop(membranes, name):
+    """A row of membrane around the half, which both sides have, changes no count."""
+    labels, probability = (array.copy() for array in membranes)
+    labels[:, 9:11], probability[:, 9:11] = 0, 0
+    ignored = np.zeros(labels.shape, bool)
+    ignored[:, :10] = True
+    found = evaluate([name], labels, probability, ignored=ignored)[name]
+    expected = evaluate([name], labels[:, 10:], probability[:, 10:])[name]
+    np.testing.assert_allclose(found["values"], expected["values"])
+    assert found["threshold"] == expected["threshold"]
+
+
+def test_cells_are_compared_where_they_are_known():
+    reference = np.array([[[1, 1, 1, 1, 0, 2, 2]]])
+    segments = np.array([[[5, 5, 0, 0, 0, 6, 0]]])
+    ignored = np.array([[[False, False, True, True, False, False, False]]])
+    found = evaluate(OF_CELLS, reference, None, segmentation=segments, ignored=ignored)
+    assert found["seg"]["value"] == 0.5  # 2 of 2 px, and a half is not enough
+    assert found["iou"]["value"] == 3 / 4
+    with pytest.raises(InputError, match="ignored pixels"):
+        evaluate(OF_CELLS, reference, None, segmentation=segments, ignored=ignored[:, :, 1:])

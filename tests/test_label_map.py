@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from unetcore.data.label_map import IGNORED, LabelMap, looks_like_membranes
+from unetcore.data.guess import looks_like_membranes
+from unetcore.data.label_map import LabelMap
 from unetcore.data.phantom_em import draw_sections
 from unetcore.errors import InputError
+from unetcore.labels import IGNORED
 
 
 def test_without_a_map_0_is_background_and_one_other_value_cell():
@@ -60,7 +62,12 @@ def test_a_map_that_says_nothing_is_refused(text, message):
     ("text", "kind", "values", "message"),
     [
         ("0=cell,1=background", "mask", [0, 2], r"l\.png: value 2 is not in the label map"),
-        ("9=ignore", "mask", [0, 1, 2], r"l\.png: a mask of the values 0, 1, 2: .*, or a label map"),
+        (
+            "9=ignore",
+            "mask",
+            [0, 1, 2],
+            r"l\.png: a mask of the values 0, 1, 2: .*, or a label map",
+        ),
         ("1=cell", "instances", [0, 1], "in instances every number is a cell"),
         ("9=ignore", "mask", [0, 0.5], r"l\.png: label 0\.5: need whole numbers"),
         ("9=ignore", "mask", [0, -1], r"l\.png: label -1"),

@@ -34,7 +34,16 @@ ROOMS = (
     {"tiling"},
     {"metrics"},
     {"data"},
-    {"baseline", "instances", "evaluate", "history", "operations", "settings"},
+    {
+        "baseline",
+        "instances",
+        "measurements",
+        "overlay",
+        "evaluate",
+        "history",
+        "operations",
+        "settings",
+    },
     {"tile_cost"},
     {"model", "loss", "optimisation", "states", "tensor_file"},
     {"fully_convolutional", "sliding_window"},
@@ -46,7 +55,7 @@ ROOMS = (
     {"train", "validation"},
     {"tables"},
     {"training_log"},
-    {"figures"},
+    {"figures", "view"},
     {"claims", "studies"},
     {"claim_table"},
     {"provenance", "script", "thresholds"},
@@ -54,8 +63,11 @@ ROOMS = (
     {"fold_prediction", "fold_training", "recipes", "runs", "terminal"},
     {"bundle"},
     {"export"},
-    {"exported"},
-    {"cli_errors", "cli_export", "cli_options", "cli_volume"},
+    {"frozen"},
+    {"loading"},
+    {"picture_prediction"},
+    {"cli_errors", "cli_export", "cli_options", "cli_predict", "cli_view", "cli_volume"},
+    {"cli_data"},
     {"cli"},
 )
 WITHOUT_TORCH = (
@@ -63,6 +75,8 @@ WITHOUT_TORCH = (
     "data",
     "baseline",
     "instances",
+    "measurements",
+    "overlay",
     "evaluate",
     "history",
     "operations",
@@ -74,6 +88,7 @@ WITHOUT_TORCH = (
     "claims",
     "claim_table",
     "studies",
+    "view",
 )
 
 DISTRIBUTIONS = {
@@ -374,7 +389,7 @@ def test_conda_environment_holds_what_its_scripts_import(environment):
     needed = libraries_of_scripts(scripts_by_environment()[environment])
     there = set(conda_packages(ROOT / f"envs/{environment}.yaml")) - {"python"}
     needed.discard("tyro")  # builds command lines; a rule calls `main` without one
-    assert there - FOR_TIFFFILE - FOR_POOCH == needed - FOR_POOCH
+    assert there - FOR_TIFFFILE - FOR_POOCH == needed - FOR_TIFFFILE - FOR_POOCH
 
 
 def test_conda_environment_of_snakemake_holds_what_the_rules_import():

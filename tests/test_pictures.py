@@ -36,9 +36,9 @@ def as_pixels(array, axes):
 
 
 def ome(path, array, axes, **sizes):
-    tifffile.imwrite(
-        path, array, ome=True, photometric="minisblack", metadata={"axes": axes, **sizes}
-    )
+    rgb = {"photometric": "rgb", "planarconfig": "contig"}
+    how = rgb if "S" in axes else {"photometric": "minisblack"}
+    tifffile.imwrite(path, array, ome=True, metadata={"axes": axes, **sizes}, **how)
 
 
 def imagej(path, array, axes, **how):
@@ -93,7 +93,7 @@ def test_imagej_hyperstack_comes_back(tmp_path, axes):
     assert (again.axes, again.pixel_size, again.z_spacing) == (kept, 0.25, 2.0)
 
 
-@pytest.mark.parametrize("axes", ["YX", "CYX", "TZCYX", "ZTCYX", "CZYX", "YXS"])
+@pytest.mark.parametrize("axes", ["YX", "CYX", "TZCYX", "ZTCYX", "CZYX", "ZYXS"])
 def test_ome_tiff_comes_back(tmp_path, axes):
     array = numbers(axes)
     nm = {"PhysicalSizeX": 250.0, "PhysicalSizeY": 250.0}
@@ -119,7 +119,7 @@ def test_ome_tiff_comes_back(tmp_path, axes):
     assert (tmp_path / "b.ome.tif").read_bytes() == before
 
 
-@pytest.mark.parametrize("axes", ["YX", "CYX", "TZCYX", "CZYX", "YXC"])
+@pytest.mark.parametrize("axes", ["YX", "CYX", "TZCYX", "CZYX", "YXC", "YXZ"])
 def test_ome_zarr_comes_back(tmp_path, axes):
     array = numbers(axes)
     by_axis = {"Z": 500.0, "Y": 250.0, "X": 250.0}

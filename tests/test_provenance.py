@@ -27,7 +27,6 @@ def weight(x):
     "deep/inner.py": "def base(x):\n    return 6 * x\n",
     "errors.py": "class Wrong(ValueError):\n    pass\n",
     "other.py": "def unused():\n    return 1\n",
-    "late.py": "def main():\n    from toycore import errors\n    return errors\n",
 }
 
 
@@ -102,7 +101,20 @@ def test_a_string_that_is_no_docstring_is_code(package):
     assert source_digest("toycore.other") != digest
 
 
-def test_modules_imported_inside_a_function_count(package):
+@pytest.mark.parametrize(
+    "block",
+    [
+        "def main():\n    {}\n    return errors\n",
+        "class Main:\n    async def main(self):\n        with open('x'):\n            {}\n",
+        "if True:\n    pass\nelse:\n    {}\n",
+        "try:\n    import json\nexcept ImportError:\n    {}\nfinally:\n    pass\n",
+        "try:\n    pass\nfinally:\n    {}\n",
+        "match 1:\n    case 1:\n        for _ in 'a':\n            {}\n",
+    ],
+    ids=["function", "method", "else", "except", "finally", "case"],
+)
+def test_modules_imported_inside_a_block_count(package, block):
+    (package / "late.py").write_text(block.format("from toycore import errors"))
     digest = source_digest("toycore.late")
     change(package, "errors.py", "ValueError", "TypeError")
     assert source_digest("toycore.late") != digest

@@ -1,5 +1,7 @@
 """The workflow on a real SLURM of one node, whose GPU is pretended (tests/cluster)."""
 
+import csv
+import json
 import os
 import platform
 import re
@@ -17,6 +19,9 @@ import pytest
 import torch
 import yaml
 from test_workflow import OFFLINE, ROOT, copy_workflow, snakemake
+from test_workflow_volumes import IMAGE, chunks, new_workflow
+
+from unetcore.volumes.plan import part_of
 
 pytestmark = pytest.mark.slurm
 
@@ -72,7 +77,12 @@ def cluster():
 
 def facility(folder, **of_rules):
     """Copy of the workflow whose profile a facility has edited: account, partition, resources."""
-    copy_workflow(folder)
+    edit_profile(copy_workflow(folder), **of_rules)
+    (folder / "small.yaml").write_text(yaml.safe_dump(OVERLAY))
+    return folder
+
+
+def edit_profile(folder, **of_rules):
     path = folder / "profiles/slurm/config.yaml"
     text = path.read_text()
     for placeholder, name in (("ACCOUNT", "lab"), ("PARTITION", "main")):
@@ -82,8 +92,6 @@ def facility(folder, **of_rules):
     for rule, resources in of_rules.items():
         profile["set-resources"].setdefault(rule, {}).update(resources)
     path.write_text(yaml.safe_dump(profile))
-    (folder / "small.yaml").write_text(yaml.safe_dump(OVERLAY))
-    return folder
 
 
 def shown_jobs(folder):
@@ -309,6 +317,114 @@ def test_jobs_queue_for_the_gpu_and_say_where_there_is_none(run, tmp_path):
         assert "TresPerJob" not in job  # as --gpus would be
     assert seconds(second, "Submit") < seconds(first, "End") <= seconds(second, "Start")
     assert len(list((folder / "results/runs").rglob("model.safetensors"))) == 3  # all that was made
+
+
+class Share:
+    """The second of three jobs that predict a volume, cancelled once it has written some chunks."""
+
+    name = "predict_volume_wildcards_section_2-of-3"
+
+    def __init__(self, folder):
+        self.folder = folder
+        whole = [(z, y, x) for z in range(2) for y in range(4) for x in range(4)]
+        self.paths = [folder / IMAGE / "0" / "/".join(map(str, c)) for c in part_of(whole, 2, 3)]
+        self.before = {}
+
+    def written(self):
+        """Inodes of its chunks by their paths; a chunk that is written again has another one."""
+        return {path: path.stat().st_ino for path in self.paths if path.exists()}
+
+    def cancel_if_begun(self):
+        if not self.before and len(written := self.written()) >= 2:
+            (job,) = jobs_of(shown_jobs(self.folder), self.name)
+            subprocess.run(["scancel", job["JobId"]], check=True)
+            self.before = written
+
+
+@pytest.fixture(scope="module")
+def volume(cluster, tmp_path_factory):
+    """A volume on SLURM, a share of it cancelled, and beside it a local run of the same."""
+    # Chunks of a network of this width take long enough for a share to be seen at work.
+    folder, local = (
+        new_workflow(tmp_path_factory.mktemp(name) / "workflow", width=32)
+        for name in ("slurm", "local")
+    )
+    edit_profile(folder)
+    share = Share(folder)
+    arguments = ("volumes", "--configfile", "volumes.yaml")
+    beside = (*arguments, "--cores", "1")
+    with (
+        ended(start(folder, *arguments, *PROFILE)) as process,
+        ended(start(local, *beside)) as other,
+    ):
+        deadline = time.monotonic() + LONGEST
+        while process.poll() is None:
+            assert time.monotonic() < deadline, "the volume takes too long"
+            share.cancel_if_begun()
+            time.sleep(0.05)
+        log = (folder / "snakemake.log").read_text()
+        assert process.returncode == 0, log[-5000:]
+        assert other.wait(LONGEST) == 0, (local / "snakemake.log").read_text()[-5000:]
+    return Run(folder, local, log, shown_jobs(folder)), share
+
+
+def test_a_volume_of_many_jobs_has_the_bytes_and_metrics_of_a_local_run(volume):
+    run, _ = volume
+    assert len(chunks(run.local)) == 2 * 4 * 4 + 2  # and .zarray, .zattrs
+    assert chunks(run.folder) == chunks(run.local)
+    first, second = (
+        json.loads((folder / "results/volumes/section/metrics.json").read_text())["metrics"]
+        for folder in (run.folder, run.local)
+    )
+    assert first == second
+
+
+def test_shares_of_a_volume_are_jobs_of_their_own_and_what_follows_is_one(volume):
+    run, _ = volume
+    names = Counter(
+        re.match("rule_([a-z_]+?)(_wildcards|-)", job["Comment"])[1] for job in run.jobs
+    )
+    assert names == {"start_volume": 1, "predict_volume": 4, "volume": 1}
+    assert {(job["Partition"], job["Account"]) for job in run.jobs} == {("main", "lab")}
+
+
+def test_a_cancelled_share_goes_on_in_another_job_and_makes_no_chunk_again(volume):
+    run, share = volume
+    first, second = jobs_of(run.jobs, share.name)
+    assert (first["JobState"], second["JobState"]) == ("CANCELLED", "COMPLETED")
+    assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("2000M", "4000M")
+    # Said twice: by the job as it stopped, and by its log, which is shown where a job fails.
+    (said,) = set(re.findall(rf"stopped after \d+ of {len(share.paths)} chunks", run.log))
+    n_done = int(said.split()[2])
+    assert n_done >= len(share.before) >= 2
+    part = json.loads((run.folder / "results/volumes/section/parts/2-of-3.json").read_text())
+    assert part["n_predicted"] == len(share.paths) - n_done
+    assert share.written().items() >= share.before.items()
+
+
+@pytest.mark.realdata
+def test_official_archives_take_two_calls(cluster, tmp_path):
+    if not (mirror := os.environ.get("UNET_DATA_MIRROR")):
+        pytest.skip("UNET_DATA_MIRROR is not set")
+    folder = facility(tmp_path)
+    tiny = SMALL | {"title": "Tiny", "dataset": "isbi2012", "split": {"blocks": 5}, "folds": ["0"]}
+    tiny |= {"seeds": [0], "evaluation": {"metrics": ["pixel_error"]}}
+    tiny["training"] = SMALL["training"] | {"steps": 4}
+    overlay = {"experiments": {"tiny": tiny}, "tables": {"table1": ["tiny"]}}
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(overlay))
+    table1 = ("table1", "--configfile", "tiny.yaml", *PROFILE)
+    for more in (("--until", "canonical"), ()):
+        result = snakemake(folder, *table1, *more, UNET_DATA_MIRROR=mirror)
+        assert result.returncode == 0, result.stdout[-5000:]
+        jobs = shown_jobs(folder)
+        assert {job["JobState"] for job in jobs} == {"COMPLETED"}
+        if more:
+            assert [job["Comment"] for job in jobs] == ["rule_canonical_wildcards_isbi2012"]
+            assert not (folder / "results/targets").exists()
+    with (folder / "results/tables/table1.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["dataset"] for row in rows} == {"isbi2012"}
+    assert {row["method"] for row in rows} >= {"best-threshold", "u-net"}
 
 
 @pytest.fixture(scope="module")

@@ -54,6 +54,15 @@ def test_windows_of_a_tiff_file(tmp_path, images, kind):
     assert_same_windows(open_stack(path), images)
 
 
+@pytest.mark.parametrize("how", [{}, {"compression": "zlib", "rowsperstrip": 7}])
+def test_windows_of_a_hyperstack_of_several_times(tmp_path, images, how):
+    stacks_in_time = np.stack([images, images[::-1]])
+    path = tmp_path / "images.tif"
+    tifffile.imwrite(path, stacks_in_time, imagej=True, metadata={"axes": "TZYX"}, **how)
+    assert_same_windows(open_stack(path), stacks_in_time.reshape(6, *images.shape[1:]))
+    np.testing.assert_array_equal(read_images(path), stacks_in_time.reshape(6, 150, 170))
+
+
 def test_windows_of_a_folder_go_on_from_file_to_file(tmp_path, images):
     tifffile.imwrite(tmp_path / "b.tif", images[2], compression="zlib", rowsperstrip=9)
     tifffile.imwrite(tmp_path / "a.tif", images[:2], photometric="minisblack", compression="zlib")

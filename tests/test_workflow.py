@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import tifffile
 import yaml
+from browser import chromium, errors, wait
+from selenium.webdriver.common.by import By
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
@@ -565,3 +567,46 @@ def test_report_builds_with_tables_and_figures(smoke):
     assert "safe center" in report  # else what is larger than the window begins out of reach
     for part in ("1 Tables", "2 Training", "3 Prediction", "5 Figures of", "best-threshold"):
         assert part in report
+    assert "interactive page, seed-0/u-net" in report
+    assert "Reference outlines" not in report  # the page is a result, no part of the front page
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_page_of_a_prediction_opens_within_the_report(smoke):
+    result = snakemake(smoke, "--configfile", "smoke.yaml", "--report", "opened.html")
+    assert result.returncode == 0, result.stdout[-3000:]
+    with chromium() as browser:
+        browser.get((smoke / "opened.html").as_uri())
+        browser.find_element(By.XPATH, "//a[contains(., '3 Prediction')]").click()
+        row = "//tr[td[text()='demo'] and contains(., 'interactive page')]"
+        browser.find_element(By.XPATH, row).find_element(By.TAG_NAME, "a").click()
+        browser.switch_to.frame(browser.find_element(By.TAG_NAME, "iframe"))
+        wait(browser, "return (document.body.dataset.shown ?? '').split(' ')[2]", "objects")
+        assert browser.find_element(By.ID, "slice-name").text == "test-00 (1 of 4)"
+        assert errors(browser) == []
+
+
+@pytest.mark.slow
+def test_pages_are_of_the_first_network_and_small_enough_for_a_report(smoke):
+    pages = [path.relative_to(smoke / "results/views") for path in smoke.rglob("views/**/*.html")]
+    assert sorted(map(str, pages)) == [
+        "demo-cells/fold-02/seed-0/u-net.html",
+        "demo/fold-official/seed-0/u-net.html",
+    ]
+    for page in pages:
+        n_bytes = (smoke / "results/views" / page).stat().st_size
+        assert 4 * n_bytes / 3 < 2 * 2**20  # as base64, the longest address that Chromium opens
+
+
+@pytest.mark.slow
+def test_change_of_what_runs_in_the_browser_writes_the_pages_again_and_nothing_else(smoke):
+    source = smoke / "unetcore/view/view.css"
+    original = source.read_text()
+    try:
+        source.write_text(original + "\nmain { color: red; }\n")
+        planned = dry_run_of_smoke(smoke).stdout
+    finally:
+        source.write_text(original)
+    assert set(re.findall(r"^(?:local)?rule (\w+):", planned, re.MULTILINE)) == {"all", "view"}
+    assert "Nothing to be done" in dry_run_of_smoke(smoke).stdout

@@ -21,7 +21,7 @@ ARGUMENTS = ("volumes", "--configfile", "volumes.yaml", "--cores", "2")
 SECTION = {"image": "section.tif", "model": "model.safetensors", "labels": "labels.tif"}
 
 
-def new_workflow(folder, **changes):
+def new_workflow(folder, width=2, **changes):
     folder.mkdir()
     copy_workflow(folder)
     rng = np.random.default_rng(0)
@@ -30,7 +30,7 @@ def new_workflow(folder, **changes):
         folder / "labels.tif",
         np.kron(rng.integers(0, 2, (2, 25, 21)), np.ones((10, 10))).astype(np.uint8),
     )
-    network = UNet(width=2)
+    network = UNet(width=width)
     initialise(network, torch.Generator().manual_seed(0))
     save_model(folder / "model.safetensors", network, {"training": {"normalisation": "slice"}})
     volumes = {"chunk": 64, "parts": 3, "images": {"section": SECTION | changes}}

@@ -6,7 +6,6 @@ import logging
 import sys
 from typing import Annotated
 
-import numpy as np
 import typer
 from tqdm import tqdm
 
@@ -15,16 +14,20 @@ from unetcore import cli_options as options
 from unetcore.cli_data import new, own_data, validate
 from unetcore.cli_errors import IS_FIRST, OneLinePerProblem
 from unetcore.cli_export import export
+from unetcore.cli_predict import predict_pictures
+from unetcore.cli_view import view as view_files
 from unetcore.cli_volume import in_bytes, predict_volume, refuse_options
-from unetcore.data.annotated import read_label_stack
+from unetcore.data.annotated import IN_ONE_PIECE, read_label_stack, read_reference
 from unetcore.data.io import check_pair, open_known, open_labels, open_probability, write_stack
-from unetcore.data.label_map import IGNORED, LabelMap
+from unetcore.data.label_map import LabelMap
 from unetcore.data.stacks import open_stack
 from unetcore.duration import duration
 from unetcore.errors import InputError, Interrupted
+from unetcore.labels import IGNORED
 from unetcore.memory import keep_freed_memory
 from unetcore.recipes import FAST, RECIPES, weight_map_config
-from unetcore.terminal import command, count, metrics_table, progress, say, show_annotated
+from unetcore.terminal import be_quiet, command, count, metrics_table, progress, say, show_annotated
+from unetcore.view import MAX_SIDE
 from unetcore.weights import weight_maps
 
 # Modules that need torch, which takes more than a second to import, are imported where needed.
@@ -80,6 +83,7 @@ def start(
     ] = False,
 ) -> None:
     """U-Net (2015) on your own images: train, predict, evaluate."""
+    be_quiet(quiet)
     package = logging.getLogger("unetcore")
     package.setLevel(logging.WARNING if quiet else logging.INFO)
     package.handlers = [_Lines()]
@@ -88,6 +92,7 @@ def start(
 app.command(
     epilog=_examples(
         "unet new my-cells/",
+        "unet new try-it/ --example",
         "unet new my-cells/ --label-map 0=ignore,1=background,2=cell",
         "unet new my-cells/ --labels-are instances --pixel-size 0.5",
     )
@@ -124,7 +129,7 @@ def train(
     labels_are: options.LabelsAre = None,
     label_map: options.LabelMapText = None,
     ignore_label: options.IgnoreLabel = None,
-    pixel_size: options.PixelSize = None,
+    pixel_size: options.WantedPixelSize = None,
     allow_empty: options.AllowEmpty = None,
     trust_pairs: options.TrustPairs = None,
 ) -> None:
@@ -171,6 +176,7 @@ def train(
 @app.command(
     epilog=_examples(
         "unet predict run new.tif -o probability.tif",
+        "unet predict run pictures/ -o results --threshold 0.6 --border 1",
         "unet predict run frames/ -o probability.tif --averaging d4 --segmentation cells.tif",
         "unet predict run slide.ome.zarr -o probability.zarr --memory 1000",
     )
@@ -184,51 +190,66 @@ def predict(
     memory: options.Memory = None,
     precision: options.Precision = "auto",
     device: options.Device = "auto",
+    pixel_size: options.PixelSize = None,
+    threshold: options.Threshold = None,
+    smallest_object: options.SmallestObject = None,
+    fill_holes: options.FillHoles = None,
+    border: options.Border = None,
     segmentation: options.SegmentationOut = None,
-    smallest_object: options.SmallestObject = FAST.postprocessing["smallest_object"],
     chunk: options.Chunk = None,
     part: options.Part = None,
     fill_missing: options.FillMissing = False,
 ) -> None:
     """Predict images by a trained network.
 
-    Writes the probability, 0 to 1, that each pixel is cell interior, as float32 TIFF pages.
+    Writes into OUT.tif the probability, 0 to 1, that each pixel is cell interior, with the axes and
+    the pixel size of IMAGE, as Fiji reads them.
+
+    If OUT is the name of a folder, it gets of every image the probability, a mask, instances (one
+    number per cell), measurements of every cell and an overlay to look at, and a summary.
 
     Any image size will do: tiles are seamless and context is mirrored at the border.
 
     Images that do not fit the memory are read and written by chunks where OUT is a folder
     `OUT.zarr`. The same command goes on after an interruption, without finished chunks.
     """
+    cells = {
+        "threshold": threshold,
+        "smallest_object": smallest_object,
+        "fill_holes": fill_holes,
+        "border": border,
+    }
     if out.suffix == ZARR:
         whole = {"--averaging": averaging != "none", "--tile": tile, "--segmentation": segmentation}
+        whole |= {f"--{name.replace('_', '-')}": value is not None for name, value in cells.items()}
         refuse_options(whole, f"is for TIFF files, which are predicted as a whole; {out} is not")
         how = {"side": chunk, "memory": in_bytes(memory), "precision": precision}
-        predict_volume(model, image, out, device, how, part=part, fill_missing=fill_missing)
+        predict_volume(
+            model,
+            image,
+            out,
+            device,
+            how,
+            part=part,
+            fill_missing=fill_missing,
+            pixel_size=pixel_size,
+        )
         return
     by_chunks = {"--chunk": chunk, "--part": part, "--fill-missing": fill_missing}
     refuse_options(by_chunks, f"is for what is predicted by chunks, into OUT.zarr; {out} is not")
-    from unetcore.data.intensity import normalise
     from unetcore.devices import choose_device
-    from unetcore.exported import load_predictor
-    from unetcore.instances import instances
-    from unetcore.predict import predict_probability
 
     choose_device(device)  # if there is no GPU, say so before any work
-    keep_freed_memory()
-    predictor, description = load_predictor(model, precision, in_bytes(memory), device)
-    slices = normalise(read_grey(image), description["training"]["normalisation"])
-    maps = [
-        predict_probability(page, predictor, averaging=averaging, tile=tile)
-        for page in tqdm(slices, "predict", unit="image", disable=None, leave=False)
-    ]
-    write_stack(out, np.stack(maps))
-    share = 100 * np.mean([page > FAST.postprocessing["threshold"] for page in maps])
-    typer.echo(f"{out}: {count(len(maps), 'image')}, {share:.1f} % cell interior")
-    if segmentation:
-        settings = FAST.postprocessing | {"smallest_object": smallest_object}
-        cells = np.stack([instances(page, **settings) for page in maps])
-        write_stack(segmentation, cells)
-        typer.echo(f"{segmentation}: {count(int(cells.max(axis=(1, 2)).sum()), 'cell')}")
+    predict_pictures(
+        model,
+        image,
+        out,
+        loading={"precision": precision, "memory": in_bytes(memory), "device": device},
+        how={"averaging": averaging, "tile": tile},
+        postprocessing=cells,
+        pixel_size=pixel_size,
+        segmentation=segmentation,
+    )
 
 
 @app.command(
@@ -260,12 +281,14 @@ def evaluate(
 
     if segmentation and (unscaled or threads > 1):
         raise InputError("--unscaled and --threads are for a probability, not for --segmentation")
-    kind = "instances" if segmentation else "mask"
-    reference, ignored = open_known(
-        labels, _label_map(label_map, ignore_label), kind, fill_missing=fill_missing
-    )
     read = open_labels if segmentation else open_stack if unscaled else open_probability
     found = read(probability)
+    meanings = _label_map(label_map, ignore_label)
+    if labels.suffix.lower() in IN_ONE_PIECE:
+        reference, ignored = read_reference(labels, found.shape, meanings)
+    else:
+        kind = "instances" if segmentation else "mask"
+        reference, ignored = open_known(labels, meanings, kind, fill_missing=fill_missing)
     check_pair(found, reference, images_name=probability, labels_name=labels)
     reference, found = Slices(reference, labels), Slices(found, probability)
     if segmentation:
@@ -273,6 +296,53 @@ def evaluate(
     else:
         values = evaluate(OF_MEMBRANES, reference, found, ignored=ignored, threads=threads)
     typer.echo(json.dumps(values, indent=1) if as_json else metrics_table(values))
+
+
+@app.command(
+    epilog=_examples(
+        "unet view images.tif probability.tif -o view.html",
+        "unet view images.tif probability.tif --labels labels.tif -o view.html",
+        "unet view stack.tif map.tif --segmentation cells.tif --slices 5-12 -o view.html",
+    )
+)
+def view(
+    image: options.ViewedImage,
+    probability: options.ViewedProbability,
+    out: options.Page,
+    labels: options.ViewedLabels = None,
+    label_map: options.LabelMapText = None,
+    ignore_label: options.IgnoreLabel = None,
+    segmentation: options.ViewedCells = None,
+    threshold: options.FirstThreshold = FAST.postprocessing["threshold"],
+    smallest_object: options.SmallestShown = FAST.postprocessing["smallest_object"],
+    fill_holes: options.FillHolesShown = FAST.postprocessing["fill_holes"],
+    border: options.BorderShown = FAST.postprocessing["border"],
+    slices: options.SomeSlices = None,
+    max_side: options.MaxSide = MAX_SIDE,
+    title: options.Title = None,
+    threads: options.Threads = 1,
+) -> None:
+    """Write a page to look at a prediction in a browser: one HTML file, for any place.
+
+    Slices, thresholds and objects live; with labels also the metrics by threshold, and where cells
+    are split or merged.
+    """
+    view_files(
+        image,
+        probability,
+        out,
+        labels=labels,
+        label_map=_label_map(label_map, ignore_label),
+        segmentation=segmentation,
+        slices=slices,
+        threads=threads,
+        title=title or probability.name,
+        threshold=threshold,
+        smallest_object=smallest_object,
+        fill_holes=fill_holes,
+        border=border,
+        max_side=max_side,
+    )
 
 
 @app.command(
@@ -304,7 +374,6 @@ def weights(
     between cells. In a mask every connected component is a cell. The result is a float32 TIFF of
     as many pages.
     """
-    kind, stack = read_label_stack(labels, _label_map(label_map, ignore_label), labels_are)
     config = weight_map_config(
         FAST,
         form,
@@ -318,6 +387,7 @@ def weights(
         separation_sigma=separation_sigma,
         ignore_label=IGNORED,
     )
+    kind, stack = read_label_stack(labels, _label_map(label_map, ignore_label), labels_are)
     _, maps = weight_maps(stack, kind, config)
     write_stack(out, maps)
     pages = count(len(maps), "weight map")

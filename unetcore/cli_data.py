@@ -1,6 +1,7 @@
 """People's own images on the command line: `unet new`, `unet validate`, and what verbs share."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,12 +9,24 @@ import typer
 
 from unetcore import cli_options as options
 from unetcore.data import entry as entries
-from unetcore.data.annotated import AnnotatedImages, DataSettings, read_annotated, read_pairs
+from unetcore.data.annotated import (
+    AnnotatedImages,
+    Pair,
+    read_annotated,
+    read_pairs,
+    wanted_size,
+)
+from unetcore.data.entry import DataSettings
+from unetcore.data.example import write_example
 from unetcore.data.files import replacing, write_atomically
+from unetcore.data.guess import guess_settings
 from unetcore.data.label_map import CELL, LabelMap
 from unetcore.data.samples import Sample, find_samples, read_samples, write_samples
 from unetcore.errors import InputError
+from unetcore.geometry import largest_tile_for
+from unetcore.recipes import FAST
 from unetcore.terminal import command, count, facts_of, say, show_annotated
+from unetcore.thresholds import smallest_object
 
 SHEET, ENTRY = "samples.csv", "dataset.yaml"
 
@@ -101,8 +114,9 @@ def new(
     labels_are: options.LabelsAre = None,
     label_map: options.LabelMapText = None,
     ignore_label: options.IgnoreLabel = None,
-    pixel_size: options.PixelSize = None,
+    pixel_size: options.WantedPixelSize = None,
     force: options.Force = False,
+    example: options.Example = False,
 ) -> None:
     """Describe a folder of images and labels, once for all other commands.
 
@@ -110,6 +124,8 @@ def new(
     read. Both can be edited. What the labels are is told by them and written down: in a mask whose
     marks look like lines around regions, the regions are the cells.
     """
+    if example:
+        write_example(folder)
     sheet, file = folder / SHEET, folder / ENTRY
     for path in (sheet, file):
         if path.exists() and not force:
@@ -118,11 +134,11 @@ def new(
     meanings = LabelMap() if label_map is None else LabelMap.parse(label_map)
     given = DataSettings(labels_are, meanings.with_ignored(ignore_label), pixel_size)
     pairs = read_pairs(samples)
-    settings = entries.guess_settings(pairs, given)
+    settings = guess_settings(pairs, given)
     called = entries.name_of(folder) if name is None else name
     entry = entries.Entry(called, folder.resolve().name, sheet.resolve(), settings)
     n_slices = sum(len(pair.raw) for pair in pairs if pair.sample.split == "train")
-    text = entries.entry_text(entry, file, samples, n_slices)
+    text = entries.entry_text(entry, file, samples, n_slices, _numbers(pairs, settings))
     write_samples(sheet, samples)
     write_atomically(file, text.encode())
     say(f"{sheet}: {count(len(samples), 'image')} with labels")
@@ -136,7 +152,7 @@ def validate(
     labels_are: options.LabelsAre = None,
     label_map: options.LabelMapText = None,
     ignore_label: options.IgnoreLabel = None,
-    pixel_size: options.PixelSize = None,
+    pixel_size: options.WantedPixelSize = None,
     allow_empty: options.AllowEmpty = None,
     trust_pairs: options.TrustPairs = None,
     picture: options.Sheet = Path("images-and-labels.png"),
@@ -169,6 +185,20 @@ def validate(
     show_annotated(annotated, data.is_guessed)
     say(f"\n{picture}: are the cells marked?")
     _say_next("If so, train a network by", command("train", *data.paths, "-o", "run", *data.words))
+
+
+def _numbers(pairs: Sequence[Pair], settings: DataSettings) -> entries.Numbers:
+    """Numbers of the recipe `fast` for images and cells of these sizes."""
+    kind = settings.labels_are
+    labels = [settings.label_map.apply(pair.raw, kind, pair.sample.labels) for pair in pairs]
+    largest = tuple(map(max, zip(*(wanted_size(pair, settings) for pair in pairs), strict=True)))
+    tile = min(FAST.training["output_tile"], largest_tile_for(largest, FAST.network["depth"]))
+    return entries.Numbers(
+        width=FAST.network["width"],
+        steps=FAST.training["steps"],
+        output_tile=tile,
+        smallest_object=smallest_object([page for stack in labels for page in stack], kind),
+    )
 
 
 def _in_words(settings: DataSettings) -> str:

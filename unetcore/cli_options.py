@@ -75,7 +75,7 @@ LabelMapText = Annotated[
         show_default="0 is background, all else cell",
     ),
 ]
-PixelSize = Annotated[
+WantedPixelSize = Annotated[
     float | None,
     typer.Option(
         metavar="UM",
@@ -99,7 +99,6 @@ Device = Annotated[
     WhereToCompute, typer.Option(help="Where to compute; auto takes a GPU if there is one.")
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="File to write.")]
-RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder that `unet train` made.")]
 Model = Annotated[
     Path,
     typer.Argument(
@@ -118,6 +117,10 @@ Folder = Annotated[
 ]
 Name = Annotated[
     str | None, typer.Option(help="Of the data set.", show_default="that of the folder")
+]
+Example = Annotated[
+    bool,
+    typer.Option("--example", help="First make the folder, of generated images to try it on."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier call wrote.")]
 Sheet = Annotated[
@@ -171,7 +174,9 @@ TensorBoard = Annotated[
 Image = Annotated[
     Path,
     typer.Argument(
-        metavar="IMAGE", help="A TIFF image or stack, a folder of TIFFs, or an OME-Zarr image."
+        metavar="IMAGE",
+        help="A picture (TIFF, ImageJ, OME-TIFF, PNG, JPEG or OME-Zarr, of any axes and as many "
+        "channels as the model takes), or a folder of them.",
     ),
 ]
 Prediction = Annotated[
@@ -180,7 +185,8 @@ Prediction = Annotated[
         "--out",
         "-o",
         metavar="OUT",
-        help="File to write; OUT.zarr is an OME-Zarr image, made chunk by chunk.",
+        help="OUT.tif: the probability. A folder's name: all results of every image. OUT.zarr: the "
+        "probability as OME-Zarr, made chunk by chunk.",
     ),
 ]
 Averaging = Annotated[
@@ -205,12 +211,48 @@ Precision = Annotated[
 ]
 SegmentationOut = Annotated[
     Path | None,
-    typer.Option(metavar="OUT", help="Also write separate cells, one number each."),
+    typer.Option(metavar="OUT", help="Beside OUT.tif, also write separate cells, one number each."),
+]
+PixelSize = Annotated[
+    float | None,
+    typer.Option(
+        min=1e-6,
+        metavar="UM",
+        help="Side of a pixel in um; the image is rescaled to that of the model.",
+        show_default="what the file says",
+    ),
+]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Pixels of a larger probability are cell interior.",
+        show_default="the model's",
+    ),
 ]
 SmallestObject = Annotated[
-    int, typer.Option(min=0, help="Cells of this many px and less are left out of it.")
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="PX",
+        help="Cells of so many px and less are left out.",
+        show_default=f"the model's, else {FAST.postprocessing['smallest_object']}",
+    ),
 ]
-
+FillHoles = Annotated[
+    bool | None,
+    typer.Option(help="Make holes of a cell its own.", show_default="the model's, else fill"),
+]
+Border = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="PX",
+        help="Leave out cells that lie wholly within so many px of the border.",
+        show_default="the model's, else 0",
+    ),
+]
 Chunk = Annotated[
     int | None,
     typer.Option(
@@ -270,6 +312,51 @@ FillMissingLabels = Annotated[
 ]
 Threads = Annotated[
     int, typer.Option(min=1, help="Slices judged at a time; the result is the same for any.")
+]
+
+# Of `view`.
+ViewedImage = Annotated[
+    Path,
+    typer.Argument(metavar="IMAGE", help="An image or stack, or a folder of images of one size."),
+]
+ViewedProbability = Annotated[
+    Path, typer.Argument(metavar="PROBABILITY", help="What `unet predict` made of them.")
+]
+ViewedLabels = Annotated[
+    Path | None,
+    typer.Option("--labels", metavar="LABELS", help="Reference: its outlines, and metrics by it."),
+]
+ViewedCells = Annotated[
+    Path | None,
+    typer.Option("--segmentation", metavar="CELLS", help="Cells by `unet predict --segmentation`."),
+]
+Page = Annotated[Path, typer.Option("--out", "-o", metavar="OUT.html", help="Page to write.")]
+FirstThreshold = Annotated[
+    float, typer.Option(min=0, max=1, help="Where the threshold's slider is at the beginning.")
+]
+SmallestShown = Annotated[
+    int, typer.Option(min=0, help="Objects of this many px and less are left out, until changed.")
+]
+FillHolesShown = Annotated[bool, typer.Option(help="Whether holes of objects become their own.")]
+BorderShown = Annotated[
+    int,
+    typer.Option(
+        min=0, metavar="PX", help="Leave out objects wholly within so many px of the border."
+    ),
+]
+SomeSlices = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIRST-LAST",
+        help="Slices to show, counted from 1; metrics are of all.",
+        show_default="as many as 25 MB hold, evenly spread",
+    ),
+]
+MaxSide = Annotated[
+    int, typer.Option(min=64, metavar="PX", help="Larger images are reduced by a whole factor.")
+]
+Title = Annotated[
+    str | None, typer.Option(help="Heading of the page.", show_default="name of PROBABILITY")
 ]
 
 # Of `weights`.

@@ -11,13 +11,16 @@ import typer
 from tqdm import tqdm
 
 from unetcore import __version__
+from unetcore.data.pixel_size import in_micrometres, of_square
+from unetcore.data.rescaling import scale_factor
+from unetcore.data.stacks import open_stack
 from unetcore.errors import InputError, Interrupted
 from unetcore.memory import keep_freed_memory
 from unetcore.terminal import count
 
 
 def predict_volume(
-    run_dir: Path,
+    model: Path,
     image: Path,
     out: Path,
     device: str,
@@ -25,23 +28,29 @@ def predict_volume(
     *,
     part: str | None,
     fill_missing: bool,
+    pixel_size: float | None = None,
 ) -> None:
     """Predict chunks that are not there yet, and finish the image when all are.
 
     Parameters
     ----------
-    run_dir, image, out : folder of `unet train`, images, OME-Zarr to be made or continued.
+    model, image, out : folder or model of `unet train`, images, OME-Zarr to be made or continued.
     how : arguments of `unetcore.volumes.start`; None takes their defaults.
     part : share of the chunks, as in "2/8"; None: all.
+    pixel_size : of the images in um, None if they say so themselves.
+
+    Raises
+    ------
+    InputError : the model is for another pixel size, as nothing is rescaled here.
     """
-    from unetcore.runs import RunFolder
+    from unetcore.loading import load_network, model_file
     from unetcore.volumes import Request, predict_part, start
 
     number, n_parts = _part(part)
     keep_freed_memory()
-    folder = RunFolder(run_dir)
-    folder.load()  # says so where the training is unfinished
-    request = Request(image, folder.model, out, device, fill_missing)
+    _, description = load_network(model)  # says so where the training is unfinished
+    _refuse_other_scale(image, pixel_size, description.get("pixel_size_um"))
+    request = Request(image, model_file(model), out, device, fill_missing)
     given = {key: value for key, value in how.items() if value is not None}
     prediction = start(request, **given, code=__version__)
     try:
@@ -58,6 +67,20 @@ def predict_volume(
     typer.echo(
         f"{out}: {count(n_predicted, 'chunk')} predicted of {prediction.plan.n_chunks}{left}"
     )
+
+
+def _refuse_other_scale(image: Path, pixel_size: float | None, wanted: float | None) -> None:
+    """Refuse images that would have to be rescaled."""
+    if wanted is None:
+        return
+    scale = open_stack(image, look=False).scale
+    said = of_square(*(in_micrometres(side, scale.unit) for side in scale.voxel[1:]))
+    size = said if pixel_size is None else pixel_size
+    if scale_factor(size, wanted, str(image)) != 1:
+        raise InputError(
+            f"{image}: pixels of {size:g} um, and the model is for {wanted:g} um: chunk by chunk "
+            "nothing is rescaled, give OUT.tif or the name of a folder"
+        )
 
 
 @contextmanager

@@ -136,4 +136,8 @@ def measured_on(frames, split, fold):
             f"cross-validation on the {n} labelled training slices, "
             f"{split['blocks']} contiguous blocks"
         )
-    return f"labelled training frames ({n} in all), trained on one sequence and tested on the other"
+    labelled = f"labelled training frames ({n} in all)"
+    n_sequences = len({frame.sequence for frame in frames if frame.split == "train"})
+    if n_sequences != 2:
+        return f"{labelled}, {n_sequences} stacks, each tested by the others"
+    return f"{labelled}, trained on one sequence and tested on the other"

@@ -36,7 +36,7 @@ def predict_frames(
 
     Parameters
     ----------
-    grey : (N, H, W) float32 array in [0, 1], the images of the frames.
+    grey : (N, H, W) or (N, C, H, W) float32 array in [0, 1], the images of the frames.
     frames : the N frames, for the log.
     model : network in evaluation mode and its description, as of `unetcore.checkpoint.load_model`.
     averaging : see `unetcore.predict.predict_probability`.
@@ -80,7 +80,7 @@ def predict_frames(
             "cost": plan.cost if is_unet else None,
         },
         "seconds_per_frame": float(f"{statistics.median(seconds):.4g}"),
-        "pixels_per_frame": slices[0].size,
+        "pixels_per_frame": maps[0].size,
     }
     if network.family == "sliding-window" and averaging == "none":
         in_float32 = predictor.precision == "float32"
@@ -118,7 +118,7 @@ def predict_seams(
 
     Parameters
     ----------
-    grey : (1, H, W) float32 array in [0, 1].
+    grey : (1, H, W) or (1, C, H, W) float32 array in [0, 1].
     model : network and description, as of `unetcore.checkpoint.load_model`.
     tile : output tile in px; a smaller one is taken where the frame has less than several of it.
     device : "cpu", "gpu" or "auto".
@@ -131,7 +131,7 @@ def predict_seams(
     """
     network, description = model
     (image,) = normalise(grey, description["training"]["normalisation"])
-    tile = several_tiles(image.shape, tile, network.depth)
+    tile = several_tiles(image.shape[-2:], tile, network.depth)
     whole, *tiled = predict_three_ways(image, Predictor(network, device=device), tile)
     seamless, naive = (float(np.abs(way - whole).max()) for way in tiled)
     logger.info("tiles of %d px: largest difference %.1g, naively %.1g", tile, seamless, naive)

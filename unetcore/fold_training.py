@@ -14,6 +14,7 @@ from unetcore.data.frames import Frame, split_frames
 from unetcore.devices import choose_device
 from unetcore.distributed import own_processes
 from unetcore.history import progress_line
+from unetcore.labels import IGNORED, known_labels
 from unetcore.memory import keep_freed_memory
 from unetcore.produce import Products, Settings, produce_model
 from unetcore.train import TrainingData, read_normalised
@@ -119,15 +120,18 @@ def train_fold(
 
 def _validation(dataset, frames, training, held, path, board):
     images, classes, weights = read_normalised(dataset, _pages(frames), training.normalisation)
+    labels = dataset.read_labels([frame.index for frame in frames])
+    ignored = labels == IGNORED
     return Validation(
         images,
-        dataset.read_labels([frame.index for frame in frames]),
+        known_labels(labels),
         classes,
         weights,
         metrics=held.metrics,
         postprocessing=held.postprocessing,
         path=path,
         precision=training.precision,
+        ignored=ignored if ignored.any() else None,
         board=board,
         complete=[not frame.partial for frame in frames],
     )

@@ -4,6 +4,8 @@ import numpy as np
 
 from unetcore.errors import InputError
 
+IGNORED = 65_535  # label of pixels of which nothing is known, in data sets of one's own
+
 
 def whole_numbers(labels: np.ndarray) -> np.ndarray:
     """Labels of any number type as integers >= 0, or a refusal.
@@ -29,6 +31,11 @@ def whole_numbers(labels: np.ndarray) -> np.ndarray:
     if labels.size and labels.min() < 0:
         raise InputError(f"label {labels.min()}: need 0 for background, 1 or more for cells")
     return labels
+
+
+def known_labels(labels: np.ndarray) -> np.ndarray:
+    """Labels with background in the place of `IGNORED`."""
+    return np.where(labels == IGNORED, np.zeros((), labels.dtype), labels)
 
 
 def check_mask(labels: np.ndarray) -> None:

@@ -52,12 +52,13 @@ class Predictor:
     Attributes
     ----------
     depth : number of poolings.
+    channels : of the images that it takes.
     traits : what `plan_tiles` must know.
     """
 
     def __init__(self, network, precision="float32", memory=None, device="auto"):
         self.device = choose_device(device)
-        self.depth = network.depth
+        self.depth, self.channels = network.depth, network.settings["in_channels"]
         self.precision, self.kind = resolve_precision(precision, self.device), device
         self.dtype = getattr(torch, self.precision)
         # Once for all, where autocast would do it in every call. A normalised network is only
@@ -144,8 +145,8 @@ class Predictor:
                 return
 
     def _check_channels(self, given):
-        if given != (taken := self.network.settings["in_channels"]):
-            raise InputError(f"image of {given} channels: the network takes {taken}")
+        if given != self.channels:
+            raise InputError(f"image of {given} channels: the network takes {self.channels}")
 
     def _trimmed(self, tiles):
         """Tiles without the context that the U-Net needs and this network does not."""
@@ -272,7 +273,7 @@ def predict_three_ways(image: np.ndarray, predictor: Predictor, tile: int) -> np
 
     Parameters
     ----------
-    image : (H, W) float32 array, normalised as in training.
+    image : (H, W) or (C, H, W) float32 array, normalised as in training.
     predictor : network of two or more classes.
     tile : output tile in px of the second and the third way.
 
@@ -281,14 +282,14 @@ def predict_three_ways(image: np.ndarray, predictor: Predictor, tile: int) -> np
     (3, H, W) float32 array in [0, 1]: the image as a whole; tiles at multiples of 16 px; tiles at
     multiples of their own side.
     """
-    depth, predictor = predictor.depth, predictor.fixed_for(image)
-    whole = tuple(geometry.round_up_to_output_tile(side, depth) for side in image.shape)
+    depth, predictor, shape = predictor.depth, predictor.fixed_for(image), image.shape[-2:]
+    whole = tuple(geometry.round_up_to_output_tile(side, depth) for side in shape)
     plans = (
-        TilePlan(image.shape, whole, depth),
-        plan_tiles(image.shape, tile, depth),
-        NaivePlan(image.shape, (tile, tile), depth),
+        TilePlan(shape, whole, depth),
+        plan_tiles(shape, tile, depth),
+        NaivePlan(shape, (tile, tile), depth),
     )
-    ways = (stitch(predict_tiles(image, predictor, plan), image.shape) for plan in plans)
+    ways = (stitch(predict_tiles(image, predictor, plan), shape) for plan in plans)
     return np.stack([softmax(scores)[1] for scores in ways])
 
 

@@ -27,6 +27,9 @@ PLUMBING = {PACKAGE} | {  # the package itself says its version, and nothing els
     )
 }
 
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # where statements hold others
+HAVE_DOCSTRINGS = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
 
 def source_digest(*sources: str | Path) -> str:
     """Digest of the code of modules or scripts and of all they import from this package.
@@ -74,9 +77,11 @@ def _code_of(path: Path, written: int) -> tuple[str, frozenset[str]]:
     A workflow asks for most files once per rule; `written`, the time of its last change, tells one
     version from the next.
     """
-    tree = ast.parse(path.read_text())
-    imported = frozenset(m for m in _imported(tree) if m.split(".")[0] == PACKAGE) - PLUMBING
-    return ast.dump(_without_docstrings(tree)), imported
+    tree, imported = ast.parse(path.read_text()), set()
+    for statement in _statements(tree):
+        _drop_docstring(statement)
+        imported.update(m for m in _imported(statement) if m.split(".")[0] == PACKAGE)
+    return ast.dump(tree), frozenset(imported - PLUMBING)
 
 
 def hardware(gpu: str | None = None) -> str:
@@ -109,20 +114,26 @@ def _source_path(module: str, package: Path) -> Path | None:
     return next((file for file in candidates if file.is_file()), None)
 
 
-def _imported(tree):
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+def _statements(tree):
+    """Module and all its statements, also those in blocks of others, before what is in them.
+
+    Expressions hold neither an import nor a docstring, and are most of a tree.
+    """
+    todo = [tree]
+    while todo:
+        yield (node := todo.pop())
+        for block in BLOCKS:
+            todo += getattr(node, block, ())
 
 
-def _without_docstrings(tree):
-    for node in ast.walk(tree):
-        has_docstring = isinstance(
-            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        ) and ast.get_docstring(node, clean=False)
-        if has_docstring:
-            node.body = node.body[1:]
-    return tree
+def _imported(statement):
+    if isinstance(statement, ast.Import):
+        yield from (alias.name for alias in statement.names)
+    elif isinstance(statement, ast.ImportFrom) and statement.module and statement.level == 0:
+        yield statement.module
+        yield from (f"{statement.module}.{alias.name}" for alias in statement.names)
+
+
+def _drop_docstring(statement):
+    if isinstance(statement, HAVE_DOCSTRINGS) and ast.get_docstring(statement, clean=False):
+        del statement.body[0]

@@ -186,6 +186,8 @@ FAST = replace(
     # Between membranes there are no gaps to stress, and it is with plain cross entropy that this
     # was tried on them.
     even_masks=True,
+    # People's images have no field of interest, and a nucleus or a bubble is part of its cell.
+    postprocessing=_changed(PAPER.postprocessing, fill_holes=True, border=0),
 )
 RECIPES = {recipe.name: recipe for recipe in (FAST, PAPER)}
 

@@ -15,12 +15,12 @@ from unetcore.board import Board
 from unetcore.checkpoint import load_model
 from unetcore.data.annotated import AnnotatedImages
 from unetcore.data.files import write_atomically
-from unetcore.data.label_map import IGNORED
 from unetcore.differences import differences
 from unetcore.distributed import own_processes
 from unetcore.errors import InputError
 from unetcore.evaluate import OF_CELLS, OF_MEMBRANES
 from unetcore.history import Progress
+from unetcore.labels import IGNORED
 from unetcore.model import UNet
 from unetcore.predict import Predictor, predict_probability
 from unetcore.produce import Products, Settings, produce_model

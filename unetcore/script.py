@@ -52,7 +52,7 @@ def one_line_errors() -> Iterator[None]:
     """End the process with one line where a user can act on what went wrong.
 
     An `InputError`, a number that is not finite, or a disk that is full, read-only or not
-    ours to write ends with one line and exit code 2.
+    ours to write ends with one line and exit code 2; several of the first, with a line each.
     `Interrupted` ends with one line and 128 + the number of the signal (143 for SIGTERM): a
     failure, so that Snakemake removes what is half done and `--retries`, or the next call,
     continues. Any other exception is a bug and shows its traceback.
@@ -73,6 +73,12 @@ def one_line_errors() -> Iterator[None]:
     except Interrupted as stop:
         logger.warning("%s", stop)
         sys.exit(stop.exit_code)
+    except ExceptionGroup as group:
+        if group.split(InputError)[1] is not None:
+            _stop_at_bug()
+        for error in group.exceptions:
+            logger.error("%s", error)
+        sys.exit(BAD_INPUT)
     except Exception:
         _stop_at_bug()
 

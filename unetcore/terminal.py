@@ -6,15 +6,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-import click
+from contextvars import ContextVar
+
 import numpy as np
 import typer
 from scipy import ndimage
 from tqdm import tqdm
 
 from unetcore.data.annotated import AnnotatedImages
-from unetcore.data.label_map import IGNORED
 from unetcore.history import Progress, progress_line
+from unetcore.labels import IGNORED
 from unetcore.tables import MEASURES
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ REMARKS = {
     "blank": "the same everywhere: teaching nothing",
     "empty": "without a cell: background is taught",
 }
+_quiet = ContextVar("quiet", default=False)
 LINE_SECONDS = 10  # between two lines of progress where there is no terminal
 BAR = "{percentage:3.0f} % |{bar}| {n}/{total} steps, {remaining} left{postfix}"
 
@@ -44,7 +46,9 @@ def progress(steps: int, done: int, tiles_per_step: int = 1) -> Iterator[Callabl
     ------
     Function to be called with each `Progress`.
     """
-    if sys.stderr.isatty():
+    if is_quiet():
+        yield lambda row: None
+    elif sys.stderr.isatty():
         with tqdm(total=steps, initial=done, bar_format=BAR, dynamic_ncols=True) as bar:
             yield lambda row: _advance(bar, row)
     else:
@@ -162,10 +166,19 @@ def print_table(rows: list[tuple[str, ...]]) -> None:
         say("  ".join(cells).rstrip())
 
 
+def be_quiet(quiet: bool) -> None:
+    """Show people nothing from now on, or show it again."""
+    _quiet.set(quiet)
+
+
+def is_quiet() -> bool:
+    """Whether nobody wants to be told how it goes."""
+    return _quiet.get()
+
+
 def say(text: str = "") -> None:
-    """Print a line for people, unless `unet --quiet` was called."""
-    context = click.get_current_context(silent=True)
-    if context is None or not context.find_root().params.get("quiet"):
+    """Print a line for people, who may have asked for quiet. Results are printed otherwise."""
+    if not is_quiet():
         typer.echo(text)
 
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import ndimage
 
-from unetcore.data.label_map import IGNORED
 from unetcore.errors import InputError
 from unetcore.instances import EIGHT_NEIGHBOURS, instances
+from unetcore.labels import IGNORED
 from unetcore.metrics import rand_error, seg
 
 CHOICES = tuple(k / 10 for k in range(1, 10))

@@ -1,57 +1,28 @@
 """Images and labels that people bring, checked before anything is trained."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from skimage.transform import resize
 
+from unetcore.data.entry import DataSettings
+from unetcore.data.files import is_zarr
 from unetcore.data.intensity import normalise
 from unetcore.data.io import grey_values
-from unetcore.data.label_map import IGNORED, LabelMap
+from unetcore.data.label_map import LabelMap
 from unetcore.data.pictures import Picture, read_picture
 from unetcore.data.rois import SUFFIXES as OF_ROIS
 from unetcore.data.rois import read_rois
 from unetcore.data.samples import Sample, image_files
-from unetcore.data.stacks import is_zarr
 from unetcore.data.swapped import looks_like_grey_values, swapped_labels
 from unetcore.errors import InputError
 from unetcore.geometry import mirror_index
-from unetcore.weight_settings import LABEL_KINDS
+from unetcore.labels import IGNORED, known_labels
 
-
-@dataclass(frozen=True)
-class DataSettings:
-    """How the files of a data set are to be read.
-
-    Attributes
-    ----------
-    labels_are : "mask" or "instances"; None lets the labels tell.
-    label_map : what their values mean.
-    pixel_size_um : side of a pixel in micrometres to which all images are brought; None leaves
-        them as they are.
-    allow_empty : whether labels without a cell are meant.
-    trust_pairs : whether labels that seem to be of another image are taken as they are.
-
-    Raises
-    ------
-    InputError : unknown kind of labels, or a pixel size that is not above 0.
-    """
-
-    labels_are: str | None = None
-    label_map: LabelMap = field(default_factory=LabelMap)
-    pixel_size_um: float | None = None
-    allow_empty: bool = False
-    trust_pairs: bool = False
-
-    def __post_init__(self):
-        if self.labels_are not in (None, *LABEL_KINDS):
-            known = ", ".join(LABEL_KINDS)
-            raise InputError(f"labels of kind {self.labels_are!r}: need one of {known}")
-        if self.pixel_size_um is not None and not 0 < self.pixel_size_um < np.inf:
-            raise InputError(f"pixel_size_um {self.pixel_size_um!r}: need a number above 0")
+IN_ONE_PIECE = (*OF_ROIS, ".png", ".jpg", ".jpeg")  # files that are read as a whole
 
 
 @dataclass(frozen=True)
@@ -61,6 +32,7 @@ class AnnotatedImages:
     Attributes
     ----------
     names : of the images; slices of a stack have its name and their number.
+    samples : names of the stacks that they are of.
     images : (C, H, W) array each, of the file's numbers, or float32 where images were brought to
         another size. Sizes may differ.
     labels : (H, W) uint16 array each: 0 = background, `IGNORED` = not known, else cell.
@@ -70,6 +42,7 @@ class AnnotatedImages:
     """
 
     names: tuple[str, ...]
+    samples: tuple[str, ...]
     images: tuple[np.ndarray, ...]
     labels: tuple[np.ndarray, ...]
     n_held_out: int
@@ -110,17 +83,26 @@ class AnnotatedImages:
         ------
         InputError : as `normalise`.
         """
+        named = zip(self.images, self.names, strict=True)
+        grey = [(grey_values(image, normalisation, name), name) for image, name in named]
+        return self.mirrored([normalise(g[None], normalisation, name)[0] for g, name in grey])
+
+    def mirrored(self, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Images and labels at the size of the largest, each as one array; see `stacked`.
+
+        Parameters
+        ----------
+        images : (C, H, W) array each, of the sizes of `self.images` and one number type.
+        """
         shapes = [labels.shape for labels in self.labels]
         shape = tuple(map(max, zip(*shapes, strict=True)))
-        images = np.empty((len(shapes), self.n_channels, *shape), np.float32)
+        stack = np.empty((len(shapes), self.n_channels, *shape), images[0].dtype)
         labels = np.full((len(shapes), *shape), IGNORED, np.uint16)
         for k, (height, width) in enumerate(shapes):
-            grey = grey_values(self.images[k], normalisation, self.names[k])
-            image = normalise(grey[None], normalisation, self.names[k])[0]
             rows, columns = mirror_index(0, shape[0], height), mirror_index(0, shape[1], width)
-            images[k] = image[:, rows[:, None], columns]
+            stack[k] = images[k][:, rows[:, None], columns]
             labels[k, :height, :width] = self.labels[k]
-        return images, labels
+        return stack, labels
 
 
 def read_annotated(
@@ -142,13 +124,12 @@ def read_annotated(
     pairs = read_pairs(sorted(samples, key=lambda sample: sample.split == "test"))  # stable
     kind = settings.labels_are or kind_of(pairs, settings.label_map)
     slices = [
-        piece
-        for pair in pairs
-        for piece in problems.attempt(_slices, pair, kind, settings) or ()
+        piece for pair in pairs for piece in problems.attempt(_slices, pair, kind, settings) or ()
     ]
     problems.raise_any()
     annotated = AnnotatedImages(
         names=tuple(piece.name for piece in slices),
+        samples=tuple(piece.sample for piece in slices),
         images=tuple(piece.image for piece in slices),
         labels=tuple(piece.labels for piece in slices),
         n_held_out=sum(piece.held_out for piece in slices),
@@ -232,9 +213,30 @@ def _read_label_image(path: Path) -> np.ndarray:
     return labels.pixels[:, 0]
 
 
-def read_label_stack(
-    path: Path, label_map: LabelMap, kind: str | None
-) -> tuple[str, np.ndarray]:
+def read_reference(
+    path: Path, shape: tuple[int, int, int], label_map: LabelMap
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Labels that a prediction is compared with, and which pixels are ignored.
+
+    Parameters
+    ----------
+    path : image of labels, folder of them, or Fiji's regions.
+    shape : (N, H, W) of the prediction, which regions are drawn on.
+    label_map : what values mean.
+
+    Returns
+    -------
+    labels : (N, H, W) whole numbers, 0 where ignored.
+    ignored : (N, H, W) bools, None where nothing is ignored.
+    """
+    if Path(path).suffix.lower() in OF_ROIS:
+        return read_rois(path, shape), None
+    _, labels = read_label_stack(path, label_map, None)
+    ignored = labels == IGNORED
+    return known_labels(labels), ignored if ignored.any() else None
+
+
+def read_label_stack(path: Path, label_map: LabelMap, kind: str | None) -> tuple[str, np.ndarray]:
     """Labels by themselves: one image, or all of a folder that have the same size.
 
     Parameters
@@ -287,6 +289,7 @@ class _Problems:
 @dataclass(frozen=True)
 class _Slice:
     name: str
+    sample: str
     image: np.ndarray
     labels: np.ndarray
     held_out: bool
@@ -295,7 +298,7 @@ class _Slice:
 def _read_pair(sample: Sample) -> Pair:
     picture = read_picture(sample.image)
     raw = read_labels_of(sample.labels, picture)
-    if len(np.unique(picture.pixels)) <= 2 and len(np.unique(raw)) > 2:
+    if len(np.unique(picture.pixels)) == 2 and len(np.unique(raw)) > 2:
         raise InputError(
             f"{sample.image}: two values only, and {sample.labels} has more: are images and labels "
             "swapped?"
@@ -330,11 +333,11 @@ def _slices(pair: Pair, kind: str, settings: DataSettings) -> list[_Slice]:
     sample, path = pair.sample, pair.sample.labels
     labels = settings.label_map.apply(pair.raw, kind, path)
     _refuse_meaningless(labels, kind, sample, settings)
-    size = _wanted_size(pair, settings)
-    n_slices = len(labels)
+    size = wanted_size(pair, settings)
+    n_slices, is_held_out = len(labels), sample.split == "test"
     names = [sample.id] if n_slices == 1 else [f"{sample.id}-{z:02d}" for z in range(n_slices)]
     return [
-        _Slice(name, _resized(image, size), _resized_labels(page, size), sample.split == "test")
+        _Slice(name, sample.id, _resized(image, size), _resized_labels(page, size), is_held_out)
         for name, image, page in zip(names, pair.picture.pixels, labels, strict=True)
     ]
 
@@ -376,7 +379,7 @@ def _refuse_swapped(annotated: AnnotatedImages, problems: _Problems) -> None:
         )
 
 
-def _wanted_size(pair: Pair, settings: DataSettings) -> tuple[int, int]:
+def wanted_size(pair: Pair, settings: DataSettings) -> tuple[int, int]:
     """Height and width at the pixel size that is wanted."""
     height, width = pair.picture.pixels.shape[-2:]
     if settings.pixel_size_um is None:

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from unetcore.data import ctc, isbi2012
+from unetcore.data.annotated import read_annotated
 from unetcore.data.archive import extract
+from unetcore.data.entry import DataSettings, sequence_name
 from unetcore.data.frames import Frame
-from unetcore.data.io import pixel_digest
+from unetcore.data.io import pixel_digest, to_unit_range
+from unetcore.data.samples import Sample
 from unetcore.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -66,6 +69,54 @@ def read_archive(
             raise InputError(str(error).replace(str(folder), str(archive))) from error
     _check_pixels(_digests(images, labels, frames), pixels, archive)
     return images, labels, frames
+
+
+def from_samples(
+    samples: Sequence[Sample], settings: DataSettings
+) -> tuple[np.ndarray, np.ndarray, list[Frame]]:
+    """Bring a data set of one's own into the canonical form.
+
+    Images smaller than the largest are continued by mirroring, and ignored there.
+
+    Parameters
+    ----------
+    samples, settings : see `unetcore.data.annotated.read_annotated`.
+
+    Returns
+    -------
+    images : (N C, H, W) array, one page for each channel of each frame: uint8 or uint16 where all
+        images are, else float32 in [0, 1], where the darkest and brightest of an image of floats
+        are 0 and 1.
+    labels : (N, H, W) uint16 array, see `unetcore.data.label_map.LabelMap.apply`.
+    frames : list of N frames; slices of one stack are of one sequence.
+
+    Raises
+    ------
+    ExceptionGroup : of one InputError for every problem that was found.
+    """
+    annotated = read_annotated(samples, settings)
+    types = {image.dtype.name for image in annotated.images}
+    keeps_type = len(types) == 1 and types <= {"uint8", "uint16"}
+    grey = [image if keeps_type else _unit_range(image) for image in annotated.images]
+    images, labels = annotated.mirrored(grey)
+    n_training = len(annotated.names) - annotated.n_held_out
+    sequences = {name: sequence_name(k) for k, name in enumerate(dict.fromkeys(annotated.samples))}
+    frames = [
+        Frame(k, name, sequences[sample], True, False, "train" if k < n_training else "test")
+        for k, (name, sample) in enumerate(zip(annotated.names, annotated.samples, strict=True))
+    ]
+    return images.reshape(-1, *images.shape[-2:]), labels, frames
+
+
+def _unit_range(image: np.ndarray) -> np.ndarray:
+    """Image as float32 in [0, 1]."""
+    if image.dtype.name in ("uint8", "uint16"):
+        return to_unit_range(image, "image")
+    low, high = float(image.min()), float(image.max())
+    if low >= 0 and high <= 1:
+        return image.astype(np.float32)
+    scaled = (image.astype(np.float64) - low) / max(high - low, np.finfo(np.float64).tiny)
+    return scaled.astype(np.float32)
 
 
 def _digests(images: np.ndarray, labels: np.ndarray, frames: Sequence[Frame]) -> dict[str, str]:

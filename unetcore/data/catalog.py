@@ -17,7 +17,8 @@ class Dataset:
     ----------
     name : name by which experiments ask for it.
     title : the same for people.
-    layout : how the archive is laid out, ``isbi2012`` or ``ctc``.
+    layout : how the archive is laid out, ``isbi2012`` or ``ctc``; ``samples`` for images of one's
+        own, see `own_dataset`.
     members : git blob sha1 of the official files in the archive; None: any content will do.
     pixels : sha256 of the decoded pixels by ``images/SEQUENCE`` and ``labels/SEQUENCE``.
     citation : what to cite.
@@ -30,6 +31,8 @@ class Dataset:
     sha256 : of the official archive, None where none is published.
     generator : what makes the data, None for downloaded data.
     seed : seed of the generator.
+    samples : sample sheet of images of one's own, else None.
+    kind : what the labels of these are.
     """
 
     name: str
@@ -47,10 +50,14 @@ class Dataset:
     sha256: str | None = None
     generator: str | None = None
     seed: int | None = None
+    samples: str | None = None
+    kind: str | None = None
 
     @property
     def label_kind(self) -> str:
         """What the labels are, ``mask`` or ``instances``."""
+        if self.kind:
+            return self.kind
         return "mask" if self.layout == "isbi2012" else "instances"
 
 
@@ -81,11 +88,29 @@ def read_catalog(path: Path) -> dict[str, Dataset]:
     return {name: _dataset(name, entry, path) for name, entry in entries.items()}
 
 
+def own_dataset(name: str, title: str, samples: str, kind: str) -> Dataset:
+    """Entry of the catalogue for images of one's own; see `unetcore.data.entry`."""
+    return Dataset(
+        name=name,
+        title=title,
+        layout="samples",
+        members={},
+        pixels={},
+        citation=(),
+        terms="",
+        pixel_size=None,
+        field_of_interest=0,
+        partial=(),
+        samples=samples,
+        kind=kind,
+    )
+
+
 def _dataset(name: str, entry: object, path: Path) -> Dataset:
     """One entry of the catalogue, with nothing unknown and nothing left out."""
     if not isinstance(entry, dict):
         raise InputError(f"{path}: {name}: expected keys and values")
-    known = {field.name for field in fields(Dataset)} - {"name"}
+    known = {field.name for field in fields(Dataset)} - {"name", "samples", "kind"}
     if unknown := sorted(entry.keys() - known):
         raise InputError(f"{path}: {name}: unknown key {unknown[0]!r}")
     required = known - {"archive", "url", "sha256", "generator", "seed"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from unetcore.data.frames import Frame, read_frames
-from unetcore.data.io import read_images, read_labels, to_unit_range
+from unetcore.data.io import read_frame_images, read_images, read_labels, to_unit_range
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class Dataset:
         return read_frames(self.frames)
 
     def read_grey(self, pages: Sequence[int]) -> np.ndarray:
-        """Images of some pages, (N, H, W) float32 in [0, 1]."""
-        return to_unit_range(read_images(self.images)[pages], self.images)
+        """Images of some frames, (N, H, W) or (N, C, H, W) float32 in [0, 1]."""
+        images = read_frame_images(self.images, len(self.read_frames()))
+        return to_unit_range(images[pages], self.images)
 
     def read_targets(self, pages: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Classes, integers, and loss weights, float32, of some pages, (N, H, W) each."""

@@ -1,25 +1,23 @@
 """A data set of one's own as an entry of the configuration, for command line and workflow."""
 
+import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
 import yaml
-from scipy import ndimage
 
-from unetcore.data.annotated import DataSettings, Pair, kind_of
-from unetcore.data.label_map import BACKGROUND, CELL, LabelMap, looks_like_membranes
+from unetcore.data.label_map import LabelMap
 from unetcore.data.samples import Sample
 from unetcore.errors import InputError, first_line
+from unetcore.weight_settings import LABEL_KINDS
 
 SUFFIXES = (".yaml", ".yml")
 REQUIRED = ("title", "samples", "labels_are", "label_map", "pixel_size_um")
 OPTIONAL = ("allow_empty", "trust_pairs")
 MOST_FOLDS = 5
-MOST_CLASSES, PIECES = 6, 2  # values, and places of each, that are rather classes than cells
 OF_MASKS = "[warping_error, rand_error, pixel_error, v_rand, v_info]"
 OF_INSTANCES = "[seg, iou]"
 TEXT = """\
@@ -27,7 +25,7 @@ TEXT = """\
 #   unet validate {file}
 #   unet train {file} -o run
 # It is laid over the workflow's configuration for a cross-validation with tables and a report:
-#   snakemake {name} --cores all --configfile {file}
+#   snakemake own --cores all --configfile {file}
 
 datasets:
   {name}:
@@ -46,11 +44,43 @@ experiments:
     folds: {folds}
     seeds: [0]
     averaging: [none]
+    network: {{width: {width}}}
+    training: {{steps: {steps}, output_tile: {output_tile}}} # px
+    postprocessing: {{threshold: 0.5, smallest_object: {smallest_object}}} # px
     evaluation: {{metrics: {metrics}}}
-
-tables:
-  {name}: [{name}]
 """
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """How the files of a data set are to be read.
+
+    Attributes
+    ----------
+    labels_are : "mask" or "instances"; None lets the labels tell.
+    label_map : what their values mean.
+    pixel_size_um : side of a pixel in micrometres to which all images are brought; None leaves
+        them as they are.
+    allow_empty : whether labels without a cell are meant.
+    trust_pairs : whether labels that seem to be of another image are taken as they are.
+
+    Raises
+    ------
+    InputError : unknown kind of labels, or a pixel size that is not above 0.
+    """
+
+    labels_are: str | None = None
+    label_map: LabelMap = field(default_factory=LabelMap)
+    pixel_size_um: float | None = None
+    allow_empty: bool = False
+    trust_pairs: bool = False
+
+    def __post_init__(self):
+        if self.labels_are not in (None, *LABEL_KINDS):
+            known = ", ".join(LABEL_KINDS)
+            raise InputError(f"labels of kind {self.labels_are!r}: need one of {known}")
+        if self.pixel_size_um is not None and not 0 < self.pixel_size_um < math.inf:
+            raise InputError(f"pixel_size_um {self.pixel_size_um!r}: need a number above 0")
 
 
 @dataclass(frozen=True)
@@ -125,13 +155,33 @@ def entry_of(name: str, values: Mapping) -> Entry:
     return Entry(name, str(values["title"]), Path(values["samples"]), settings)
 
 
-def entry_text(entry: Entry, file: Path, samples: Sequence[Sample], n_slices: int) -> str:
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers of an experiment that an entry spells out, so that they can be changed.
+
+    Attributes
+    ----------
+    width, steps : of the network and its training.
+    output_tile : px, at most what the images hold.
+    smallest_object : px, up to which nothing is a cell.
+    """
+
+    width: int
+    steps: int
+    output_tile: int
+    smallest_object: int
+
+
+def entry_text(
+    entry: Entry, file: Path, samples: Sequence[Sample], n_slices: int, numbers: Numbers
+) -> str:
     """Configuration file with a data set, and an experiment that cross-validates on it.
 
     Parameters
     ----------
     file : name of the file.
     samples, n_slices : of the data set.
+    numbers : of the experiment.
     """
     settings = entry.settings
     split, folds, why = _split(samples, n_slices)
@@ -148,6 +198,7 @@ def entry_text(entry: Entry, file: Path, samples: Sequence[Sample], n_slices: in
         split=split,
         why=why,
         folds=folds,
+        **asdict(numbers),
         metrics=OF_MASKS if settings.labels_are == "mask" else OF_INSTANCES,
     )
 
@@ -165,49 +216,9 @@ def name_of(folder: Path) -> str:
     return re.sub("[^a-z0-9]+", "-", letters).strip("-") or "my-images"
 
 
-def guess_settings(pairs: Sequence[Pair], given: DataSettings) -> DataSettings:
-    """Settings in which everything is said that labels tell, and that was not given.
-
-    In a mask whose one value looks like lines around regions, membranes were labelled, and cells
-    are what is between them.
-
-    Raises
-    ------
-    InputError : a few values that may be classes or cells.
-    """
-    kind = given.labels_are or kind_of(pairs, given.label_map)
-    if given.labels_are is None and kind == "instances":
-        _refuse_classes(pairs)
-    if kind != "mask" or CELL in given.label_map.meanings.values():
-        return DataSettings(kind, given.label_map, given.pixel_size_um)
-    known = given.label_map.meanings
-    values = np.unique(np.concatenate([np.unique(pair.raw) for pair in pairs])).tolist()
-    left = [value for value in values if value not in known]
-    meanings = dict(zip(left, (BACKGROUND, CELL), strict=False))
-    if len(left) == 2 and _marks_membranes(pairs, left[1]):
-        meanings = {left[0]: CELL, left[1]: BACKGROUND}
-    return DataSettings(kind, LabelMap({**known, **meanings}), given.pixel_size_um)
-
-
-def _refuse_classes(pairs) -> None:
-    """Refuse a few values, each in many places, which are classes rather than cells."""
-    pages = [page for pair in pairs for page in pair.raw]
-    values = np.unique(np.concatenate([np.unique(page) for page in pages])).tolist()
-    if len(values) > MOST_CLASSES:
-        return
-    pieces = [ndimage.label(page == value)[1] for page in pages for value in np.unique(page)]
-    if np.mean(pieces) > PIECES:
-        raise InputError(
-            f"labels: the values {', '.join(map(str, values))}: say what they mean, as in "
-            "--label-map 0=ignore,1=background,2=cell, or --labels-are instances"
-        )
-
-
-def _marks_membranes(pairs, value) -> bool:
-    """Whether a value looks like membranes in most images that have it."""
-    pages = [page == value for pair in pairs for page in pair.raw]
-    told = [looks_like_membranes(page) for page in pages if page.any()]
-    return sum(told) > len(told) / 2
+def sequence_name(number: int) -> str:
+    """Name of a stack of a data set by its place among all: folds are named by numbers."""
+    return f"{number:02d}"
 
 
 def _split(samples, n_slices) -> tuple[str, str, str]:
@@ -216,7 +227,7 @@ def _split(samples, n_slices) -> tuple[str, str, str]:
     if len(training) < len(samples):
         return "{by: sequence}", "[official]", "trained on split train, tested on split test"
     if n_slices > len(training) > 1:
-        names = ", ".join(_quoted(sample.id) for sample in training[:MOST_FOLDS])
+        names = ", ".join(f'"{sequence_name(k)}"' for k in range(len(training))[:MOST_FOLDS])
         return "{by: sequence}", f"[{names}]", "each stack is tested by the others"
     n = min(MOST_FOLDS, n_slices)
     names = ", ".join(f'"{k}"' for k in range(n))

@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 MEGABYTE = 1e6
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, a quota, the largest file
+ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")  # one of them marks a folder of Zarr
 NO_SYNC_OF_FOLDERS = (errno.EINVAL, errno.ENOTSUP)  # what some network file systems answer
 
 
@@ -103,6 +104,21 @@ def write_if_there_is_room(path: Path, content: bytes) -> None:
         logger.warning("%s: not written, no space left on the disk", path)
 
 
+def check_writable(folder: Path) -> None:
+    """Make a folder where it is missing, and refuse one in which no file can be made.
+
+    Raises
+    ------
+    OSError : it cannot be made or written to; it carries the folder's name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        tempfile.TemporaryDirectory(dir=folder, prefix=".").cleanup()
+    except OSError as error:
+        error.filename = str(folder)
+        raise
+
+
 def _sync_folder(folder: Path) -> None:
     """Force the names in a folder to the disk, where the file system can."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -113,3 +129,8 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a path is a folder of Zarr."""
+    return any((Path(path) / name).is_file() for name in ZARR_FILES)

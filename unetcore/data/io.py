@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from unetcore.data.files import check_space, replacing
-from unetcore.data.label_map import IGNORED, LabelMap
-from unetcore.data.stacks import Stack, is_zarr, open_stack
+from unetcore.data.files import check_space, is_zarr, replacing
+from unetcore.data.label_map import LabelMap
+from unetcore.data.stacks import Stack, open_stack
 from unetcore.data.tiff import STACK_AXES, reading, refuse_colour, refuse_empty
 from unetcore.errors import InputError
-from unetcore.labels import whole_numbers
+from unetcore.labels import IGNORED, whole_numbers
 
 IMAGE_TYPES = ("uint8", "uint16", "float32")
 
@@ -45,6 +45,29 @@ def read_images(path: Path) -> np.ndarray:
         raise InputError(f"{path}: values of type {images.dtype}, expected {_either(IMAGE_TYPES)}")
     _refuse_not_finite(images, path)
     return images
+
+
+def read_frame_images(path: Path, n_frames: int) -> np.ndarray:
+    """Images of a dataset in its canonical form, with their channels.
+
+    Parameters
+    ----------
+    path : images.tif: one page for each channel of each frame.
+    n_frames : number of frames of the dataset.
+
+    Returns
+    -------
+    (N, H, W) array; (N, C, H, W) where frames have several channels.
+
+    Raises
+    ------
+    InputError : as `read_images`, or pages that do not part among the frames.
+    """
+    pages = read_images(path)
+    if len(pages) % n_frames:
+        raise InputError(f"{path}: {len(pages)} pages for {n_frames} frames")
+    n_channels = len(pages) // n_frames
+    return pages if n_channels == 1 else pages.reshape(n_frames, n_channels, *pages.shape[1:])
 
 
 def read_labels(path: Path) -> np.ndarray:
@@ -138,6 +161,31 @@ def open_known(
 
     of_pixels = ConvertedStack(stack, None, ignored, dtype=np.dtype(bool))
     return ConvertedStack(stack, None, known, dtype=np.dtype(np.uint16)), of_pixels
+
+
+def open_frames(
+    path: Path, pages: Sequence[int], ignore_label: int | None
+) -> tuple["ConvertedStack", "ConvertedStack | None"]:
+    """Labels of some frames of a dataset, and which of their pixels are ignored.
+
+    Parameters
+    ----------
+    path, pages : as of `open_labels`.
+    ignore_label : label of pixels of which nothing is known; None for none.
+
+    Returns
+    -------
+    labels : ConvertedStack of integers >= 0.
+    ignored : ConvertedStack of bools, None without such a label.
+    """
+    if ignore_label is None:
+        return open_labels(path, pages), None
+
+    def is_ignored(labels, name):
+        return labels == ignore_label
+
+    ignored = ConvertedStack(open_stack(path), pages, is_ignored, dtype=np.dtype(bool))
+    return open_labels(path, pages), ignored
 
 
 def open_probability(path: Path, pages: Sequence[int] | None = None) -> "ConvertedStack":

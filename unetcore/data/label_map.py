@@ -6,16 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from unetcore.errors import InputError
-from unetcore.labels import check_mask, whole_numbers
+from unetcore.labels import IGNORED, check_mask, whole_numbers
 
 BACKGROUND, CELL, IGNORE = "background", "cell", "ignore"
 MEANINGS = (BACKGROUND, CELL, IGNORE)
-IGNORED = 65_535  # label of pixels of which nothing is known, once labels are read
-FEWEST_ENCLOSED = 3  # regions between lines, for them to look like membranes
-SPECK = 20  # px: smaller regions are not counted there
 
 
 @dataclass(frozen=True)
@@ -142,29 +138,3 @@ class LabelMap:
     def _pixels(self, labels, meaning):
         values = [value for value, what in self.meanings.items() if what == meaning]
         return np.isin(labels, values)
-
-
-def looks_like_membranes(mask: np.ndarray) -> bool:
-    """Whether what a mask marks looks like lines around cells and not like cells.
-
-    Parameters
-    ----------
-    mask : (H, W) bool array, what has a value other than 0.
-
-    Returns
-    -------
-    bool: most of it hangs together, it encloses more regions than it has parts, and it is thinner
-    than they are.
-    """
-    lines, between = (_sizes(part) for part in (mask, ~mask))
-    if len(between) < FEWEST_ENCLOSED or len(between) <= len(lines):
-        return False
-    thin, wide = (ndimage.distance_transform_edt(part)[part].mean() for part in (mask, ~mask))
-    return lines.max(initial=0) > lines.sum() / 2 and thin < wide / 2
-
-
-def _sizes(part):
-    """Sizes in px of the parts of a region that are more than specks."""
-    parts, n = ndimage.label(part)
-    sizes = np.bincount(parts.ravel(), minlength=n + 1)[1:]
-    return sizes[sizes > SPECK]

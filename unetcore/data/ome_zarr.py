@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unetcore.data.files import check_space, replacing, write_atomically
-from unetcore.data.stacks import Scale, is_zarr
+from unetcore.data.files import check_space, is_zarr, replacing, write_atomically
+from unetcore.data.stacks import Scale
 from unetcore.differences import differences
 from unetcore.errors import InputError, first_line
 

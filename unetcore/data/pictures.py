@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unetcore.data.files import is_zarr
 from unetcore.data.ome_zarr import write_image
 from unetcore.data.pixel_size import in_micrometres, of_square
 from unetcore.data.png_jpeg import read_png_or_jpeg, write_png
@@ -16,7 +17,6 @@ from unetcore.data.raw_image import OF_CHANNELS, RawImage, as_stack, named_axes
 from unetcore.data.stacks import (
     TIFF_SUFFIXES,
     Scale,
-    is_zarr,
     open_array,
     reading_zarr,
     refuse_missing_chunks,
@@ -95,6 +95,45 @@ def read_picture(path: Path) -> Picture:
     _refuse_not_finite(raw, path)
     shape, sizes = raw.pixels.shape, (raw.pixel_size, raw.z_spacing)
     return Picture(path, as_stack(raw), raw.axes, shape, *sizes, raw.kind)
+
+
+def picture_files(path: Path) -> list[Path]:
+    """Pictures of a folder in the order of their names, or the one that the path itself is.
+
+    In a folder, hidden files and files of other types are left out, and what is in folders below.
+
+    Raises
+    ------
+    InputError : nothing is there, no picture is in the folder, or two have one name and differ in
+        their types only.
+    """
+    path = Path(path)
+    if not path.is_dir() or is_zarr(path):
+        return [path]
+    files = sorted(
+        file
+        for file in path.iterdir()
+        if not file.name.startswith(".")
+        and (is_zarr(file) or (file.suffix.lower() in FORMATS and file.is_file()))
+    )
+    if not files:
+        raise InputError(f"{path}: no image in this folder ({KNOWN})")
+    by_name: dict[str, Path] = {}
+    for file in files:
+        if (other := by_name.setdefault(name_of(file), file)) is not file:
+            raise InputError(f"{file}: results would have the names of those of {other.name}")
+    return files
+
+
+def name_of(path: Path) -> str:
+    """Name of a picture without the suffixes of its type, by which its results are named.
+
+    Examples
+    --------
+    >>> name_of(Path("day 1/a.b.ome.tif")), name_of(Path("a.zarr"))
+    ('a.b', 'a')
+    """
+    return Path(path).stem.removesuffix(".ome")
 
 
 def write_like(path: Path, stack: np.ndarray, picture: Picture) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 from roifile import ROI_TYPE, ImagejRoi, roiread
 from skimage.draw import polygon2mask
 
-from unetcore.data.label_map import IGNORED
 from unetcore.errors import InputError, first_line
+from unetcore.labels import IGNORED
 
 SUFFIXES = (".roi", ".zip")
 AREAS = (ROI_TYPE.POLYGON, ROI_TYPE.RECT, ROI_TYPE.OVAL, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED)

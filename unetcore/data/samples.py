@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unetcore.data.files import write_atomically
-from unetcore.data.stacks import is_zarr
+from unetcore.data.files import is_zarr, write_atomically
 from unetcore.errors import InputError
 
 SPLITS = ("train", "test")
@@ -71,7 +70,7 @@ def find_samples(images: Path, labels: Path | None = None) -> list[Sample]:
     if not labels.exists():
         raise InputError(f"{labels}: no such file or folder")
     if _is_folder(images) != _is_folder(labels):
-        one, other = (("folder", "file") if _is_folder(images) else ("file", "folder"))
+        one, other = ("folder", "file") if _is_folder(images) else ("file", "folder")
         raise InputError(f"{images} is a {one} and {labels} a {other}: need two of a kind")
     if not _is_folder(images):
         return [Sample(_stem(images), images, labels)]

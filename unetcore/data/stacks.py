@@ -19,11 +19,11 @@ from typing import Any, Protocol
 import numpy as np
 import tifffile
 
-from unetcore.data.tiff import STACK_AXES, reading, refuse_colour, refuse_empty
+from unetcore.data.files import is_zarr
+from unetcore.data.tiff import reading, refuse_colour, refuse_empty
 from unetcore.errors import InputError, first_line
 
 TIFF_SUFFIXES = (".tif", ".tiff")
-ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")  # one of them marks a folder of Zarr
 
 
 @dataclass(frozen=True)
@@ -198,11 +198,6 @@ def open_stack(path: Path, *, fill_missing: bool = False, look: bool = True) -> 
     return Stack(path, parts, Scale())
 
 
-def is_zarr(path: Path) -> bool:
-    """Whether a path is a folder of Zarr."""
-    return any((Path(path) / name).is_file() for name in ZARR_FILES)
-
-
 def tiff_files(folder: Path) -> list[Path]:
     """TIFF files of a folder in the order of their names, without hidden ones.
 
@@ -266,7 +261,7 @@ class _TiffPart:
             if self._offset:  # mapped for this window alone: what is mapped counts as memory
                 pages = np.memmap(self.path, self._stored_as, "r", self._offset, self.shape)
                 return np.array(pages[page, rows, columns], self.dtype)
-            place = (page,) if len(self._array.shape) == STACK_AXES else ()
+            place = np.unravel_index(page, self._array.shape[:-2])
             return np.asarray(self._array[(*place, rows, columns)], self.dtype)
 
     def release(self):

@@ -5,8 +5,9 @@ from itertools import combinations
 
 import numpy as np
 from scipy import ndimage
+from skimage.measure import label
 
-from unetcore.data.label_map import IGNORED
+from unetcore.labels import IGNORED
 
 SIDE = 192  # px, to which images are thinned out before they are compared
 MOST = 40  # images of which all pairs are compared
@@ -58,11 +59,8 @@ def looks_like_grey_values(labels: np.ndarray) -> bool:
     values = np.unique(labels)
     if len(values) <= FEW_VALUES:
         return False
-    # A piece begins where a pixel differs from the ones on its left and above it.
-    begins = np.ones(labels.shape, bool)
-    begins[:, 1:] &= labels[:, 1:] != labels[:, :-1]
-    begins[1:] &= labels[1:] != labels[:-1]
-    return begins.sum() > PIECES * len(values)
+    _, n_pieces = label(labels, background=-1, connectivity=1, return_num=True)
+    return n_pieces > PIECES * len(values)
 
 
 def _thinned(image, labels):

@@ -11,6 +11,7 @@ import tifffile
 from unetcore.errors import InputError, first_line
 
 STACK_AXES = 3
+STACKS_IN_TIME = "TZYX"  # of a hyperstack of grey images: all are slices
 
 
 @contextmanager
@@ -59,7 +60,9 @@ def refuse_colour(file: tifffile.TiffFile, path: Path) -> None:
         raise InputError(f"{path}: pages of different size or type, expected one size")
     series = file.series[0]
     refuse_empty(series.shape, path)
-    if len(series.shape) not in (STACK_AXES - 1, STACK_AXES) or "C" in series.axes:
+    n_axes = len(series.shape)
+    is_stack = n_axes in (STACK_AXES - 1, STACK_AXES) and "C" not in series.axes
+    if not is_stack and series.axes != STACKS_IN_TIME:
         raise InputError(
             f"{path}: axes {series.axes} of shape {series.shape}, expected a stack of grey images"
         )

@@ -11,7 +11,7 @@ from unetcore.figures.architecture import architecture
 from unetcore.figures.cell_results import cell_results
 from unetcore.figures.claim_intervals import Effect, claim_intervals
 from unetcore.figures.colours import as_instances, colour_instances
-from unetcore.figures.example import Example, first_complete, read_example
+from unetcore.figures.example import Example, first_complete, one_channel, read_example
 from unetcore.figures.loss_curves import Loss, loss_curves
 from unetcore.figures.matches import CellMatches, match_cells
 from unetcore.figures.overlap_tile import overlap_tile
@@ -40,6 +40,7 @@ __all__ = [
     "first_complete",
     "loss_curves",
     "match_cells",
+    "one_channel",
     "overlap_tile",
     "overview",
     "plan_of_several_tiles",

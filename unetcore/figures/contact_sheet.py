@@ -9,9 +9,9 @@ from matplotlib.patches import Patch
 from skimage.segmentation import find_boundaries
 from skimage.transform import resize
 
-from unetcore.data.label_map import IGNORED
 from unetcore.figures.panels import fill, legend_below, new_figure, show
-from unetcore.figures.style import ORANGE, PURPLE, styled
+from unetcore.figures.style import BLUE, ORANGE, PURPLE, styled
+from unetcore.labels import IGNORED
 
 MOST = 24  # images of a sheet
 COLUMNS = 4
@@ -24,7 +24,7 @@ PERCENTILES = (0.5, 99.5)  # of the grey values, shown black and white
 def contact_sheet(
     names: Sequence[str], images: Sequence[np.ndarray], labels: Sequence[np.ndarray]
 ) -> Figure:
-    """Images with their labels: cells are outlined and tinted, ignored regions are covered.
+    """Images with their labels: cells, background and ignored regions each in a colour.
 
     Parameters
     ----------
@@ -54,7 +54,10 @@ def contact_sheet(
         _mark(axes, marks)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
-    handles = [Patch(facecolor=ORANGE, label="cell")]
+    handles = [
+        Patch(facecolor=ORANGE, label="cell"),
+        Patch(facecolor=BLUE, label="background or membrane"),
+    ]
     if any((labels[k] == IGNORED).any() for k in shown):
         handles.append(Patch(facecolor=PURPLE, label="ignored"))
     legend_below(figure, handles)
@@ -81,8 +84,9 @@ def _grey(image):
 def _mark(axes, labels):
     cells = np.where(labels == IGNORED, 0, labels)
     for where, colour, alpha in (
-        (cells > 0, ORANGE, 0.18),
+        (cells > 0, ORANGE, 0.3),
         (find_boundaries(cells, mode="inner"), ORANGE, 0.9),
-        (labels == IGNORED, PURPLE, 0.45),
+        (labels == 0, BLUE, 0.55),
+        (labels == IGNORED, PURPLE, 0.55),
     ):
         fill(axes, where, colour, alpha)

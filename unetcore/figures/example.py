@@ -9,8 +9,9 @@ import numpy as np
 from scipy import ndimage
 
 from unetcore.data.frames import Frame, read_frames
-from unetcore.data.io import read_images, read_labels, read_probability
+from unetcore.data.io import read_frame_images, read_labels, read_probability
 from unetcore.errors import InputError
+from unetcore.labels import IGNORED, known_labels
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,9 @@ class Example:
     id : id of the frame.
     page : its page in the dataset's stacks.
     image : grey values.
-    labels : reference; a mask, > 0 = cell interior, or instance ids with 0 = background.
-    probability : in [0, 1], of cell interior.
+    labels : reference; a mask, > 0 = cell interior, or instance ids with 0 = background, also
+        where nothing is known.
+    probability : in [0, 1], of cell interior; 0 where nothing is known.
     threshold : of the probability.
     instances : ids of the segmented cells, 0 = background; None where the segmentation is
         probability > threshold.
@@ -79,16 +81,23 @@ def read_example(
     predicted = [by_id[name] for name in evaluation["frames"]]
     frame = first_complete(predicted)
     place = predicted.index(frame)
+    reference = read_labels(labels)[frame.index]
+    known = reference != IGNORED
     return Example(
         frame.id,
         frame.index,
-        read_images(images)[frame.index],
-        read_labels(labels)[frame.index],
-        probabilities[place],
+        one_channel(read_frame_images(images, len(by_id))[frame.index]),
+        known_labels(reference),
+        probabilities[place] * known,
         evaluation["metrics"].get("warping_error", {}).get("threshold", 0.5),
-        read_labels(instances)[place] if instances else None,
+        read_labels(instances)[place] * known if instances else None,
         evaluation["metrics"].get("seg", {}).get("value"),
     )
+
+
+def one_channel(image: np.ndarray) -> np.ndarray:
+    """First channel of an image (H, W) or (C, H, W)."""
+    return image if image.ndim == 2 else image[0]
 
 
 def first_complete(frames: Sequence[Frame]) -> Frame:

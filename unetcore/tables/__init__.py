@@ -21,7 +21,7 @@ from unetcore.tables.measurements import (
 )
 from unetcore.tables.notes import label_notes
 from unetcore.tables.page import html_list_page, html_page
-from unetcore.tables.printed import Printed, read_printed
+from unetcore.tables.printed import Printed, nothing_printed, read_printed
 from unetcore.tables.publish import (
     README_BEGIN,
     README_END,
@@ -60,6 +60,7 @@ __all__ = [
     "markdown_table",
     "mean_and_spread",
     "merge",
+    "nothing_printed",
     "read_measurement",
     "read_printed",
     "read_trainings",

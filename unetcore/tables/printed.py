@@ -11,6 +11,12 @@ from unetcore.errors import InputError
 from unetcore.tables.measurements import MEASURES
 from unetcore.tables.rows import PRINTED, Row
 
+NOTE_ON_OWN = (
+    "These are images of your own: compare methods with each other here, and none of their numbers "
+    "with those of other images. best-threshold takes the bright or the dark side of a grey level, "
+    "whichever is better."
+)
+
 
 @dataclass(frozen=True)
 class Printed:
@@ -53,6 +59,11 @@ def read_printed(path: Path, table: str) -> Printed:
         if metric in line
     ]
     return Printed(entry["title"], tuple(entry["notes"]), tuple(rows))
+
+
+def nothing_printed(title: str) -> Printed:
+    """What others have printed of images of one's own."""
+    return Printed(title, (NOTE_ON_OWN,), ())
 
 
 def _row(block: Mapping[str, object], line: Mapping[str, str], metric: str) -> Row:

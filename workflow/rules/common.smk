@@ -1,9 +1,10 @@
-"""Functions that rules take their inputs and params from."""
+"""Functions that rules take their inputs and params from; those of some rules are in common/."""
 
 import re
 from functools import cache
 
 from unetcore.data.frames import read_frames, split_frames
+from unetcore.data.samples import read_samples
 from unetcore.errors import InputError
 from unetcore.provenance import source_digest
 from unetcore.settings import OF_THE_WATCH
@@ -175,7 +176,7 @@ def folds(name):
         return chosen
     frames = known_frames(settings["dataset"])
     if frames is None:
-        return [*chosen, "official"]
+        return [*chosen, "official"] if has_test_frames(settings["dataset"]) else chosen
     try:
         for fold in chosen:
             split_frames(frames, settings["split"], fold)
@@ -186,14 +187,47 @@ def folds(name):
 
 
 def known_frames(dataset):
-    """Frames of a dataset, None for phantoms yet to be drawn, whose test stack has labels.
+    """Frames of a dataset; None for phantoms yet to be drawn, and own images yet to be read.
 
     Of an archive yet to be unpacked they are asked for later, by the checkpoint.
     """
-    if dataset in GENERATED:
+    if dataset not in DOWNLOADED:
         path = Path(f"results/data/{dataset}/frames.csv")
         return read_frames(path) if path.exists() else None
     return read_frames(checkpoints.canonical.get(dataset=dataset).output.frames)
+
+
+def has_test_frames(dataset):
+    """Whether a dataset whose frames are not known yet will have labelled test frames."""
+    if dataset not in OWN:
+        return True  # phantoms
+    return any(sample.split == "test" for sample in own_samples(dataset))
+
+
+@cache
+def own_samples(dataset):
+    """Sample sheet of a data set of one's own, or a refusal."""
+    try:
+        return read_samples(OWN[dataset].samples)
+    except InputError as error:
+        refuse(str(error))
+    except ExceptionGroup as group:
+        refuse("; ".join(map(str, group.exceptions)))
+
+
+def own_files(kind):
+    """Input function: images or labels of a data set of one's own."""
+    return lambda wildcards: [str(getattr(s, kind)) for s in own_samples(wildcards.dataset)]
+
+
+def own_settings(wildcards):
+    """Param function: how files of a data set of one's own are read."""
+    return config["datasets"][wildcards.dataset]
+
+
+def ignore_label(wildcards):
+    """Param function: label that no metric counts, None where there is none."""
+    return IGNORED if dataset_of(wildcards).name in OWN else None
 
 
 def is_variant(name):
@@ -259,3 +293,15 @@ def left_out(name):
 def has_phase(name):
     """Whether tiles of an experiment's network make seams at wrong distances: where it pools by 2."""
     return "seams.png" not in left_out(name)
+
+
+include: "common/training.smk"
+include: "common/tables.smk"
+include: "common/views.smk"
+include: "common/paper_figures.smk"
+include: "common/studies.smk"
+include: "common/publish.smk"
+include: "common/records.smk"
+include: "common/bundle.smk"
+include: "common/volumes.smk"
+include: "common/slurm.smk"

@@ -1,7 +1,8 @@
 """Reads and checks the configuration; nothing else does.
 
 Makes: `EXPERIMENTS`, the settings of every experiment and of every variant of a study with the
-defaults filled in, `VARIANTS`, which of them each study compares, and `DATASETS`, the catalogue. A
+defaults filled in, `VARIANTS`, which of them each study compares, `DATASETS`, the catalogue, and
+`OWN`, data sets of one's own, which are part of it. A
 mistake is refused before any job starts, in one line that names the key.
 """
 
@@ -19,9 +20,11 @@ from snakemake.logging import logger
 from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import update_config
 
-from unetcore.data.catalog import read_catalog
+from unetcore.data.catalog import own_dataset, read_catalog
+from unetcore.data.entry import entry_of
 from unetcore.errors import BAD_INPUT, InputError
 from unetcore.geometry import check_output_tile
+from unetcore.labels import IGNORED
 from unetcore.recipes import FAST
 from unetcore.settings import NetworkConfig, check_expansive_width
 
@@ -98,12 +101,13 @@ def method_names(settings):
     """Methods that an experiment evaluates.
 
     The threshold knows no recipe and no network: it stands beside the paper's, so that it is counted
-    once.
+    once. On data sets of one's own, where there may be no such, it stands beside any U-Net.
     """
     paper, family = settings["recipe"] == "paper", settings["network"]["family"]
     network = family if paper else f"{family}-fast"
     suffixes = ["" if a == "none" else f"+{a}" for a in settings["averaging"]]
-    threshold = ["best-threshold"] if paper and family == "u-net" else []
+    shows_threshold = family == "u-net" and (paper or settings["dataset"] in OWN)
+    threshold = ["best-threshold"] if shows_threshold else []
     return [*threshold, *(network + suffix for suffix in suffixes)]
 
 
@@ -167,6 +171,38 @@ def read_datasets():
         return read_catalog(HERE / "../../resources/datasets.yaml")
     except InputError as error:
         refuse(str(error))
+
+
+def read_own_datasets():
+    """Data sets of one's own by name, or a refusal."""
+    try:
+        return {name: entry_of(name, values) for name, values in config["datasets"].items()}
+    except InputError as error:
+        refuse(str(error))
+
+
+def with_own(catalog):
+    """Catalogue with the data sets of one's own; none may have the name of another."""
+    for name, entry in OWN.items():
+        if name in catalog:
+            refuse(f"datasets.{name}: a known data set has this name")
+        if not entry.samples.is_file():
+            refuse(f"datasets.{name}.samples: {entry.samples}: no such file")
+        if entry.settings.labels_are is None:
+            refuse(f"datasets.{name}.labels_are: null, need mask or instances")
+        kind = entry.settings.labels_are
+        catalog[name] = own_dataset(name, entry.title, str(entry.samples), kind)
+    return catalog
+
+
+def add_own_tables():
+    """Give each data set of one's own a table of its name, of all experiments on it."""
+    for name in OWN:
+        if name in config["tables"]:
+            refuse(f"datasets.{name}: a table has this name")
+        on_it = [experiment for experiment, s in EXPERIMENTS.items() if s["dataset"] == name]
+        if on_it:
+            config["tables"][name] = on_it
 
 
 def put_numbers_in_order():
@@ -244,6 +280,8 @@ def experiment(where, override):
     if override.get("recipe", settings["recipe"]) == "fast":
         update_config(settings, FAST.sections(DATASETS[dataset].label_kind))
     update_config(settings, override)
+    if dataset in OWN:
+        settings["weight_map"]["ignore_label"] = IGNORED
     try:
         network = NetworkConfig(**settings["network"])
         check_expansive_width(network.expansive_width, network.width)
@@ -334,13 +372,15 @@ check_folder()
 check_config()
 check_container()
 put_numbers_in_order()
-DATASETS = read_datasets()
+OWN = read_own_datasets()
+DATASETS = with_own(read_datasets())
 GENERATED = [name for name, dataset in DATASETS.items() if dataset.generator]
-DOWNLOADED = [name for name, dataset in DATASETS.items() if not dataset.generator]
+DOWNLOADED = [name for name, dataset in DATASETS.items() if dataset.archive]
 EXPERIMENTS = {
     name: experiment(f"experiments.{name}", override)
     for name, override in config["experiments"].items()
 }
+add_own_tables()
 VARIANTS = {study: variants(study) for study in config["studies"]}
 add_variants()
 check_names()

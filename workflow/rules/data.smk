@@ -1,6 +1,6 @@
 """From the archive of a dataset to its canonical form.
 
-Needs: the network or a data mirror, or nothing at all for generated data.
+Needs: the network or a data mirror; nothing at all for generated data; files for one's own.
 Makes: images, labels and the list of frames of every dataset. Which frames of an official archive
 are labelled is known only from it, so `canonical` is a checkpoint: what there is to evaluate hangs on
 it. Of generated data it is known before.
@@ -99,3 +99,35 @@ checkpoint canonical:
 use rule canonical as canonical_phantom with:
     wildcard_constraints:
         dataset="|".join(GENERATED),
+
+
+rule canonical_samples:
+    """Images, labels and frames of a data set of one's own."""
+    input:
+        samples=lambda wildcards: str(OWN[wildcards.dataset].samples),
+        image_files=own_files("image"),
+        label_files=own_files("labels"),
+    output:
+        images="results/data/{dataset}/images.tif",
+        labels="results/data/{dataset}/labels.tif",
+        frames="results/data/{dataset}/frames.csv",
+    log:
+        "logs/canonical/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/canonical/{dataset}.tsv"
+    wildcard_constraints:
+        dataset="|".join(OWN) or "none",
+    conda:
+        "../../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(20),
+    params:
+        name="{dataset}",
+        entry=own_settings,
+        code=code_of("canonical_samples"),
+    message:
+        "Canonical form of {wildcards.dataset}"
+    script:
+        "../scripts/canonical_samples.py"

@@ -30,6 +30,7 @@ rule evaluate:
         fold="{fold}",
         method="{method}",
         names=lambda wildcards: EXPERIMENTS[wildcards.experiment]["evaluation"]["metrics"],
+        ignore_label=ignore_label,
         code=code_of("evaluate"),
     script:
         "../scripts/evaluate.py"

@@ -38,6 +38,7 @@ rule table:
         runtime=growing(10),
     params:
         name="{table}",
+        title=own_title,
         code=code_of("table"),
     script:
         "../scripts/table.py"

@@ -90,6 +90,7 @@ rule best_threshold:
         split=setting("split"),
         fold="{fold}",
         cells=lambda wildcards: has_cells(wildcards.experiment),
+        either_way=lambda wildcards: dataset_of(wildcards).name in OWN,
         code=code_of("best_threshold"),
     script:
         "../scripts/best_threshold.py"

@@ -1,7 +1,8 @@
 """Named targets: what a user asks for beside `all`, which is the demo.
 
 `table1`, `table2`, `figures` make the paper's tables and figures, `claims` puts its claims to the
-test, `paper` makes all four. `studies` shows how settings were chosen that the paper leaves open.
+test, `paper` makes all four. `studies` shows how settings were chosen that the paper leaves open, `own`
+is for images of one's own.
 """
 
 
@@ -14,13 +15,15 @@ localrules:
     paper,
     studies,
     volumes,
+    own,
 
 
 rule demo:
-    """Tables and figures of the embedded phantoms."""
+    """Tables, figures and pages of the embedded phantoms."""
     input:
         table_files("demo"),
         figure_files("demo"),
+        view_files("demo"),
         paper_figure_files("demo-paper"),
 
 
@@ -72,3 +75,9 @@ rule volumes:
     """Images larger than memory."""
     input:
         volume_files(),
+
+
+rule own:
+    """Tables and figures of data sets of one's own."""
+    input:
+        own_table_files(),

@@ -4,13 +4,9 @@ import json
 import logging
 from pathlib import Path
 
-from unetcore.baseline import (
-    best_level_for_cells,
-    best_level_for_membranes,
-    threshold_probability,
-)
+from unetcore.baseline import best_threshold, grey_of_channels
 from unetcore.data.frames import read_frames, split_frames
-from unetcore.data.io import read_images, read_labels, to_unit_range, write_stack
+from unetcore.data.io import read_frame_images, read_labels, to_unit_range, write_stack
 from unetcore.script import run
 
 logger = logging.getLogger(__name__)
@@ -26,17 +22,20 @@ def main(
     split: dict,
     fold: str,
     cells: bool,
+    either_way: bool = False,
     code: str = "",
 ) -> None:
-    _, tested = split_frames(read_frames(frames), split, fold)
+    all_frames = read_frames(frames)
+    _, tested = split_frames(all_frames, split, fold)
     index = [frame.index for frame in tested]
-    grey = to_unit_range(read_images(images)[index], images)
+    pictures = read_frame_images(images, len(all_frames))[index]
+    grey = grey_of_channels(to_unit_range(pictures, images))
     complete = [not frame.partial for frame in tested]  # else cells without label count as wrong
-    best_level = best_level_for_cells if cells else best_level_for_membranes
-    level = best_level(grey[complete], read_labels(labels)[index][complete])
-    write_stack(probability, threshold_probability(grey, level))
-    provenance.write_text(json.dumps({"grey_level": round(level, 4), "prediction_code": code}))
-    logger.info("%s: %d frames above grey level %.3f", probability, len(tested), level)
+    reference = read_labels(labels)[index][complete]
+    best = best_threshold(grey[complete], reference, cells=cells, either_way=either_way)
+    write_stack(probability, best.probability(grey))
+    provenance.write_text(json.dumps({**best.described(), "prediction_code": code}))
+    logger.info("%s: %d frames, cells %s", probability, len(tested), best)
 
 
 if __name__ == "__main__":

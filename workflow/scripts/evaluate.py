@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from unetcore.data.frames import read_frames, split_frames
-from unetcore.data.io import open_labels, open_probability
+from unetcore.data.io import open_frames, open_labels, open_probability
 from unetcore.evaluate import evaluate, measured_on
 from unetcore.metrics import Slices
 from unetcore.script import run
@@ -29,13 +29,14 @@ def main(
     fold: str,
     method: str,
     names: list,
+    ignore_label: int | None = None,
     threads: int = 1,
     code: str = "",
 ) -> None:
     all_frames = read_frames(frames)
     _, tested = split_frames(all_frames, split, fold)
     ids = [frame.id for frame in tested]
-    reference = open_labels(labels, [frame.index for frame in tested])
+    reference, ignored = open_frames(labels, [frame.index for frame in tested], ignore_label)
     cells = Slices(open_labels(segmentation), segmentation, frames=ids) if segmentation else None
     values = evaluate(
         names,
@@ -43,6 +44,7 @@ def main(
         Slices(open_probability(probability), probability, frames=ids),
         segmentation=cells,
         complete=[not frame.partial for frame in tested],
+        ignored=ignored,
         threads=threads,
     )
     trained = json.loads(training.read_text()) if training else {}

@@ -4,8 +4,9 @@ import logging
 from pathlib import Path
 
 from unetcore.data.frames import read_frames
-from unetcore.data.io import read_images, read_labels
-from unetcore.figures import first_complete, save, weight_map
+from unetcore.data.io import read_frame_images, read_images, read_labels
+from unetcore.figures import first_complete, one_channel, save, weight_map
+from unetcore.labels import known_labels
 from unetcore.script import run
 
 logger = logging.getLogger(__name__)
@@ -21,11 +22,12 @@ def main(
     *,
     title: str,
 ) -> None:
-    frame = first_complete(read_frames(frames))
+    all_frames = read_frames(frames)
+    frame = first_complete(all_frames)
     page = frame.index
     drawn = weight_map(
-        read_images(images)[page],
-        read_labels(labels)[page],
+        one_channel(read_frame_images(images, len(all_frames))[page]),
+        known_labels(read_labels(labels)[page]),
         read_labels(classes)[page],
         read_images(weights)[page],
         f"{title}: {frame.id}",

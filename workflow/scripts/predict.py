@@ -7,7 +7,7 @@ import torch
 
 from unetcore.checkpoint import load_model
 from unetcore.data.frames import read_frames, split_frames
-from unetcore.data.io import read_images, to_unit_range, write_stack
+from unetcore.data.io import read_frame_images, to_unit_range, write_stack
 from unetcore.fold_prediction import predict_frames
 from unetcore.gpu_probe import take_gpus
 from unetcore.memory import keep_freed_memory
@@ -32,10 +32,11 @@ def main(
     torch.set_num_threads(threads)
     take_gpus(1, device)
     keep_freed_memory()
-    _, tested = split_frames(read_frames(frames), split, fold)
-    grey = to_unit_range(read_images(images)[[frame.index for frame in tested]], images)
+    all_frames = read_frames(frames)
+    _, tested = split_frames(all_frames, split, fold)
+    pictures = read_frame_images(images, len(all_frames))[[frame.index for frame in tested]]
     maps, record = predict_frames(
-        grey,
+        to_unit_range(pictures, images),
         tested,
         load_model(model),
         averaging=averaging,

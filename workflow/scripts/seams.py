@@ -31,8 +31,11 @@ def main(
     torch.set_num_threads(threads)
     take_gpus(1, device)
     keep_freed_memory()
-    grey = to_unit_range(read_images(images)[:1], images)
-    maps, differences = predict_seams(grey, load_model(model), tile=tile, device=device)
+    network, description = load_model(model)
+    n_channels = network.settings["in_channels"]
+    frame = read_images(images)[:n_channels]
+    grey = to_unit_range(frame if n_channels == 1 else frame[None], images)
+    maps, differences = predict_seams(grey, (network, description), tile=tile, device=device)
     write_stack(probability, maps)
     names = {"experiment": experiment, "dataset": dataset, "fold": fold, "method": method}
     seam.write_text(seam_record(names, differences, json.loads(training.read_text())))

@@ -16,7 +16,7 @@ def main(
     probability: Path, segmentation: Path, *, postprocessing: dict, field_of_interest: int
 ) -> None:
     frames = [
-        instances(p, field_of_interest=field_of_interest, **postprocessing)
+        instances(p, border=field_of_interest, **postprocessing)
         for p in read_probability(probability)
     ]
     write_stack(segmentation, np.stack(frames))

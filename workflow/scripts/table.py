@@ -19,9 +19,10 @@ def main(
     html: Path,
     *,
     name: str,
+    title: str | None = None,
 ) -> None:
     measured = tables.summarise(map(tables.read_measurement, metrics))
-    printed = tables.read_printed(paper, name)
+    printed = tables.read_printed(paper, name) if title is None else tables.nothing_printed(title)
     rows = tables.merge(printed.rows, measured)
     frames_of = {path.parent.name: read_frames(path) for path in frames}
     notes = [*tables.label_notes(frames_of), *printed.notes]

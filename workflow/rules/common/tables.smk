@@ -44,6 +44,21 @@ def figure_files(table):
     ]
 
 
+def own_title(wildcards):
+    """Param function: title of the table of a data set of one's own; None of all others."""
+    return OWN[wildcards.table].title if wildcards.table in OWN else None
+
+
+def own_table_files():
+    """Tables of data sets of one's own, with figures and pages of their experiments."""
+    tables = [name for name in OWN if name in config["tables"]]
+    return [
+        file
+        for table in tables
+        for file in [*table_files(table), *figure_files(table), *view_files(table)]
+    ]
+
+
 def method_metrics(name, method):
     """Every metrics.json of one method of an experiment."""
     return [

@@ -1,0 +1,127 @@
+"""People's own images on the command line, from a folder to a trained network."""
+
+import csv
+import shlex
+
+import numpy as np
+import pytest
+import yaml
+from test_annotated import halves, noise, pair
+from test_cli import refusal, small_recipe, unet
+
+from unetcore.checkpoint import load_model
+from unetcore.data.phantom_em import draw_sections
+
+__all__ = ["small_recipe"]  # a fixture
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Folder of five images of different sizes, in which membranes are marked."""
+    monkeypatch.chdir(tmp_path)
+    images, labels = draw_sections(np.random.default_rng(0), 5, 96)
+    for k in range(5):
+        height = 80 + 3 * k
+        marked = (255 * (labels[k, :height] == 0)).astype(np.uint8)
+        pair(tmp_path / "Schnitte 1 (ä)", f"Bild {k}", images[k, :height], marked)
+    return tmp_path / "Schnitte 1 (ä)"
+
+
+def next_command(result):
+    """Words of the command that a call ends with."""
+    words = shlex.split(result.stdout.splitlines()[-1])
+    assert words[0] == "unet", result.output
+    return words[1:]
+
+
+def test_three_commands_make_a_model_and_each_says_the_next(folder, small_recipe):
+    found = unet("new", folder)
+    assert found.exit_code == 0, found.output
+    assert (
+        "a mask, 0=cell,255=background (what else is marked looks like membranes)" in found.stdout
+    )
+    looked = unet(*next_command(found))
+    assert looked.exit_code == 0, looked.output
+    trained = unet(*next_command(looked), "--steps", 3, "--width", 2)
+    assert trained.exit_code == 0, trained.output
+    words = next_command(trained)
+    assert words[0] == "predict"
+    _, description = load_model(folder.parent / "run/model.safetensors")
+    assert description["label_map"] == "0=cell,255=background"
+    assert description["training_images"] == [5, 1, 92, 96]
+    assert set(description["postprocessing"]) >= {"threshold", "smallest_object"}
+    assert description["threshold_chosen_on"] == "training images"
+
+
+def test_what_was_written_can_be_edited(folder):
+    unet("new", folder)
+    with open(folder / "samples.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0] == {
+        "id": "Bild 0", "image": "images/Bild 0.tif", "labels": "labels/Bild 0.tif",
+        "split": "train",
+    }  # fmt: skip
+    text = (folder / "samples.csv").read_text().replace("Bild 4.tif,train", "Bild 4.tif,test")
+    (folder / "samples.csv").write_text(text)
+    entry = yaml.safe_load((folder / "dataset.yaml").read_text())
+    entry["datasets"]["schnitte-1-a"]["label_map"] = {0: "ignore", 255: "cell"}
+    (folder / "dataset.yaml").write_text(yaml.safe_dump(entry))
+    (line,) = refusal("validate", folder / "dataset.yaml")
+    assert line == "error: labels: every pixel is cell, expected background and cells"
+    result = unet("validate", folder / "dataset.yaml", "--label-map", "0=cell,255=background")
+    assert "5 images, 1 held out" in result.stdout
+
+
+def test_images_of_split_test_are_held_out(folder, small_recipe):
+    unet("new", folder)
+    text = (folder / "samples.csv").read_text().replace("Bild 0.tif,train", "Bild 0.tif,test")
+    (folder / "samples.csv").write_text(text)
+    words = ("train", folder / "dataset.yaml", "-o", "run", "--steps", 2, "--width", 2)
+    (line,) = refusal(*words, "--held-out", 1)
+    assert "the sample sheet holds out 1: say one of the two" in line
+    result = unet(*words)
+    assert result.exit_code == 0, result.output
+    _, description = load_model(folder.parent / "run/model.safetensors")
+    assert description["training_images"][0] == 4
+    assert description["held_out"] == 1
+    assert description["threshold_chosen_on"] == "held-out images"
+
+
+def test_an_earlier_description_is_not_replaced(folder):
+    unet("new", folder)
+    before = (folder / "dataset.yaml").read_text()
+    (line,) = refusal("new", folder, "--name", "other")
+    assert line.endswith("samples.csv: is there already; --force replaces it")
+    assert (folder / "dataset.yaml").read_text() == before
+    assert unet("new", folder, "--name", "other", "--force").exit_code == 0
+    assert "other:" in (folder / "dataset.yaml").read_text()
+
+
+def test_options_are_given_on(folder):
+    result = unet("validate", folder, "--label-map", "0=cell,255=background", "--trust-pairs")
+    words = next_command(result)
+    assert words == [
+        "train", str(folder), "-o", "run", "--label-map", "0=cell,255=background", "--trust-pairs",
+    ]  # fmt: skip
+
+
+def test_labels_beside_an_entry_are_refused(folder):
+    unet("new", folder)
+    (line,) = refusal("validate", folder / "dataset.yaml", folder / "labels")
+    assert line.endswith("dataset.yaml says where the labels are")
+
+
+def test_new_writes_nothing_where_files_cannot_be_used(folder):
+    pair(folder, "Bild 9", noise(20, 30), halves(20, 31))
+    (folder / "images/Bild 1.tif").write_bytes(b"")
+    before = sorted(folder.rglob("*"))
+    first, second = refusal("new", folder)
+    assert "Bild 1.tif" in first
+    assert "labels of 20 x 31 px" in second
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_picture_that_cannot_be_written_is_one_line(folder):
+    (line,) = refusal("validate", folder, "--picture", folder / "absent/sheet.png")
+    assert line.startswith("error: ")
+    assert "absent" in line

@@ -1,0 +1,109 @@
+"""Exported heads that predict: graphs whose statistics and context cannot be changed any more."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from unetcore import geometry
+from unetcore.devices import choose_device
+from unetcore.errors import InputError, first_line
+from unetcore.export.onnx_file import open_onnx
+from unetcore.export.torchscript import open_torchscript
+from unetcore.predict import memory_of
+from unetcore.tiling import NetworkTraits
+
+LEAST = np.finfo(np.float32).tiny  # probability 0 has no logarithm
+
+
+class FrozenPredictor:
+    """An exported head as the array function that `predict_tiled` wants.
+
+    A head that mirrors its context itself, or normalises its maps, is given whole images. It tells
+    logarithms of probabilities, which are scores: their softmax is the probabilities.
+
+    Parameters
+    ----------
+    run : maps (B, C, H, W) float32 arrays to probabilities.
+    card : model card of the file.
+    memory : bytes that one call may take.
+    on_gpu : whether it runs on a GPU.
+
+    Attributes
+    ----------
+    depth, channels, traits : see `unetcore.predict.Predictor`.
+    """
+
+    def __init__(self, run: Callable, card: dict, memory: int, on_gpu: bool = False):
+        network = card["network"]
+        (head,) = card["heads"]
+        self.depth, self.channels = network["depth"], network["in_channels"]
+        self._run, self._is_padded = run, head == "padded"
+        self.traits = NetworkTraits(
+            width=network["width"],
+            crops=self._is_padded,
+            on_gpu=on_gpu,
+            memory=memory,
+            whole=self._is_padded or network["normalised"],
+        )
+
+    def __call__(self, tiles: np.ndarray, output: tuple[int, int] | None = None) -> np.ndarray:
+        """Scores (B, K, h - 184, w - 184) of input tiles (B, C, h, w), float32.
+
+        With `output`, (h, w) in px, only the upper left part of each output tile is computed.
+        """
+        self._check_channels(tiles.shape[1])
+        if self._is_padded:
+            halo = geometry.halo(self.depth)
+            height, width = output or (side - 2 * halo for side in tiles.shape[-2:])
+            tiles = tiles[..., halo : halo + height, halo : halo + width]
+        probability = self._run(np.ascontiguousarray(tiles, np.float32))
+        return np.log(np.maximum(probability, LEAST))
+
+    def fixed_for(self, image: np.ndarray) -> "FrozenPredictor":
+        """Itself: its statistics, if it takes any, are those of the tile it is given.
+
+        Raises
+        ------
+        InputError : the image has another number of channels than the network takes.
+        """
+        self._check_channels(image.shape[0] if len(image.shape) == 3 else 1)
+        return self
+
+    def _check_channels(self, given):
+        if given != self.channels:
+            raise InputError(f"image of {given} channels: the network takes {self.channels}")
+
+
+def load_frozen(path: Path, memory: int | None = None, device: str = "auto"):
+    """Read a `.pt` or `.onnx` of `unet export`.
+
+    Parameters
+    ----------
+    path : file.
+    memory, device : see `unetcore.predict.Predictor`.
+
+    Returns
+    -------
+    FrozenPredictor, and the description of the model.
+
+    Raises
+    ------
+    InputError : the file is damaged or of another program, or cannot be computed where it shall.
+    """
+    place = choose_device(device)
+    on_gpu = place.type == "cuda"
+    content = path.read_bytes()
+    is_script = path.suffix.lower() == ".pt"
+    kind = "TorchScript" if is_script else "ONNX"
+    try:
+        if is_script:
+            run, card = open_torchscript(content, place)
+        else:
+            run, card = open_onnx(content, on_gpu)
+    except RuntimeError as error:
+        raise InputError(f"{path}: no {kind}, or a damaged one ({first_line(error)})") from error
+    if card is None:
+        raise InputError(f"{path}: {kind} of another program: it does not say what it predicts")
+    budget = memory_of(place) if memory is None else memory
+    return FrozenPredictor(run, card, budget, on_gpu), card["training"]
