@@ -16,7 +16,7 @@ from unetcore.data.io import grey_values, to_unit_range
 from unetcore.data.pictures import read_picture
 from unetcore.data.rescaling import rescaled, restored
 from unetcore.instances import instances
-from unetcore.loading import load
+from unetcore.loading import load_predictor
 from unetcore.model import UNet, initialise
 from unetcore.predict import predict_probability
 
@@ -52,7 +52,7 @@ def grey(*leading, dtype=np.uint8, seed=0, shape=SHAPE):
 
 def expected_map(pixels, model):
     """Probability of (Z, C, H, W) grey values, step by step and without the command line."""
-    loaded = load(model, **LOADING)
+    loaded = load_predictor(model, **LOADING)
     seen = normalise(grey_values(pixels, "slice", ""), "slice")
     return np.stack([predict_probability(page, loaded.predictor) for page in seen])
 
@@ -201,7 +201,7 @@ def test_the_model_says_how_cells_are_cut_out_unless_the_user_does(tmp_path):
     filled = instances(probability, **said | {"fill_holes": True})
     np.testing.assert_array_equal(found("--fill-holes"), filled)
     assert (filled > 0).sum() > (instances(probability, **said) > 0).sum()
-    older = load(make_model(tmp_path / "older"), **LOADING)
+    older = load_predictor(make_model(tmp_path / "older"), **LOADING)
     assert older.postprocessing == {
         "threshold": 0.5,
         "smallest_object": 500,
@@ -214,7 +214,7 @@ def test_image_is_rescaled_to_the_model_and_the_result_back(tmp_path):
     pixels = grey(1, 1, shape=(121, 180), dtype=np.uint16)
     small = rescaled(to_unit_range(pixels, ""), 0.5)
     assert small.shape[2:] == (60, 90)
-    predictor = load(make_model(tmp_path / "model"), **LOADING).predictor
+    predictor = load_predictor(make_model(tmp_path / "model"), **LOADING).predictor
     coarse = predict_probability(normalise(small, "slice")[0], predictor)
     expected = restored(coarse, (121, 180))
     threshold = float(np.median(expected))
@@ -357,7 +357,7 @@ def test_names_that_do_not_fit(model, tmp_path):
     (line,) = refusal("predict", model, tmp_path / "none.tif", "-o", tmp_path / "p.tif", *PLAIN)
     assert line == f"error: {tmp_path}/none.tif: no such file"
     (line,) = refusal("predict", tmp_path / "in/a.tif", tmp_path / "in/a.tif", "-o", "p.tif")
-    assert "a.tif: need a folder of `unet train`, or a .safetensors" in line
+    assert "a.tif: a file of type .tif, expected a folder of `unet train` or a model" in line
     (line,) = refusal(*words, tmp_path / "p.zarr", "--threshold", 0.4)
     assert line.startswith("error: --threshold is for TIFF files")
     assert {p.name for p in tmp_path.iterdir()} == {"in", "model"}

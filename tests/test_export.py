@@ -443,14 +443,14 @@ def test_bad_options_are_one_line(run_dir, tmp_path, out, words, said):
 
 def test_bad_models_are_one_line(run_dir, tmp_path):
     out = tmp_path / "n.pt"
-    assert "absent: no such model; need a folder" in refusal(
-        "export", tmp_path / "absent", "-o", out
-    )
+    assert "no such model file" in refusal("export", tmp_path / "absent", "-o", out)
     (tmp_path / "started").mkdir()
     (tmp_path / "started/run.json").write_text("{}")
     assert "the training is unfinished" in refusal("export", tmp_path / "started", "-o", out)
     (tmp_path / "text.txt").write_text("text")
-    assert "text.txt: need a folder of" in refusal("export", tmp_path / "text.txt", "-o", out)
+    assert "text.txt: a file of type .txt, expected a folder" in refusal(
+        "export", tmp_path / "text.txt", "-o", out
+    )
     (run_dir / "model.safetensors").write_bytes(b"nothing of the kind")
     assert "not a safetensors file" in refusal("export", run_dir, "-o", out)
     assert not out.exists()

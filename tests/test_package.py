@@ -63,7 +63,7 @@ ROOMS = (
     {"fold_prediction", "fold_training", "recipes", "runs", "terminal"},
     {"bundle"},
     {"export"},
-    {"exported"},
+    {"frozen"},
     {"loading"},
     {"picture_prediction"},
     {"cli_errors", "cli_export", "cli_options", "cli_predict", "cli_view", "cli_volume"},

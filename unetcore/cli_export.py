@@ -20,7 +20,7 @@ def export(
     Each form is compared with the network before it is written; the card says what was found.
     """
     from unetcore.export import Credits, check_name, export_model
-    from unetcore.exported import load_network
+    from unetcore.loading import load_network
 
     check_name(out, head)
     network, description = load_network(model)

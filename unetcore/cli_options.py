@@ -99,7 +99,6 @@ Device = Annotated[
     WhereToCompute, typer.Option(help="Where to compute; auto takes a GPU if there is one.")
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="File to write.")]
-RunDir = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder that `unet train` made.")]
 Model = Annotated[
     Path,
     typer.Argument(
@@ -172,12 +171,6 @@ TensorBoard = Annotated[
 ]
 
 # Of `predict`.
-Model = Annotated[
-    Path,
-    typer.Argument(
-        metavar="MODEL", help="Folder that `unet train` made, or its model.safetensors."
-    ),
-]
 Image = Annotated[
     Path,
     typer.Argument(

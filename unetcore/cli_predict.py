@@ -93,10 +93,10 @@ def predict_pictures(
 
     Parameters
     ----------
-    model : what `unetcore.loading.load` takes.
+    model : what `unetcore.loading.load_predictor` takes.
     image : picture, or folder of them.
     out : name of a TIFF file, or of a folder.
-    loading : further arguments of `load`.
+    loading : further arguments of `load_predictor`.
     how, postprocessing, pixel_size : see `Job`.
     segmentation : file of cells to be written beside a TIFF file; None for none.
     as_json : whether what was made is printed as JSON, and not in words.
@@ -106,7 +106,7 @@ def predict_pictures(
     InputError : a name or a setting that does not fit.
     ExceptionGroup : of one InputError for every picture that cannot be predicted.
     """
-    from unetcore.loading import load
+    from unetcore.loading import load_predictor
 
     into_folder = _is_folder(out)
     if into_folder and segmentation:
@@ -115,7 +115,7 @@ def predict_pictures(
     if into_folder and out.resolve() == image.resolve():
         raise InputError(f"{out}: the folder of the images, take another one for the results")
     keep_freed_memory()
-    loaded = load(model, **loading)
+    loaded = load_predictor(model, **loading)
     job = Job(image, files, loaded, pixel_size, how, postprocessing)
     n_slices = _check(job, one_size=not into_folder)
     check_writable(out if into_folder else out.parent)

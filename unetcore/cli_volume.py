@@ -43,16 +43,14 @@ def predict_volume(
     ------
     InputError : the model is for another pixel size, as nothing is rescaled here.
     """
-    from unetcore.exported import load_network
-    from unetcore.loading import model_file
+    from unetcore.loading import load_network, model_file
     from unetcore.volumes import Request, predict_part, start
 
     number, n_parts = _part(part)
     keep_freed_memory()
-    file = model_file(model)
     _, description = load_network(model)  # says so where the training is unfinished
     _refuse_other_scale(image, pixel_size, description.get("pixel_size_um"))
-    request = Request(image, file, out, device, fill_missing)
+    request = Request(image, model_file(model), out, device, fill_missing)
     given = {key: value for key, value in how.items() if value is not None}
     prediction = start(request, **given, code=__version__)
     try:

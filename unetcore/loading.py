@@ -1,16 +1,24 @@
 """Trained networks, wherever they are kept, ready to predict."""
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from unetcore.errors import InputError
-from unetcore.exported import FrozenPredictor, load_predictor
+from torch import nn
+
+from unetcore.checkpoint import load_model
+from unetcore.errors import InputError, first_line
+from unetcore.export.package import WEIGHTS
+from unetcore.frozen import FrozenPredictor, load_frozen
 from unetcore.predict import Predictor
 from unetcore.recipes import FAST
 from unetcore.runs import RunFolder
 
-SUFFIX = ".safetensors"
+SUFFIX, ZIP, FROZEN = ".safetensors", ".zip", (".pt", ".onnx")
+KINDS_OF_WEIGHTS = f"a folder of `unet train` or a model {SUFFIX}"
+KINDS = f"{KINDS_OF_WEIGHTS} or {ZIP} of `unet export`"
 
 
 @dataclass(frozen=True)
@@ -50,31 +58,86 @@ class LoadedModel:
         return {name: said.get(name, value) for name, value in FAST.postprocessing.items()}
 
 
-def load(path: Path, **how) -> LoadedModel:
+def load_predictor(
+    path: Path,
+    *,
+    precision: str = "auto",
+    memory: int | None = None,
+    device: str = "auto",
+) -> LoadedModel:
     """Load a trained network.
 
     Parameters
     ----------
-    path, how : as of `unetcore.exported.load_predictor`.
+    path : folder that `unet train` made, or a `.safetensors`, `.zip`, `.pt` or `.onnx` of
+        `unet export`.
+    precision, memory, device : as of `unetcore.predict.Predictor`. `.pt` and `.onnx` compute in
+        float32.
 
     Raises
     ------
-    InputError : as there.
+    InputError : nothing is there, the training is unfinished, the file is damaged or no model of
+        ours, or it cannot do what is asked for.
     """
-    predictor, description = load_predictor(path, **how)
-    return LoadedModel(Path(path), predictor, description)
+    path = Path(path)
+    if path.suffix.lower() in FROZEN and path.is_file():
+        if precision == "bfloat16":
+            raise InputError(
+                f"{path}: computes in float32 alone; in bfloat16 do .safetensors and .zip"
+            )
+        return LoadedModel(path, *load_frozen(path, memory, device))
+    network, description = load_network(path)
+    return LoadedModel(path, Predictor(network, precision, memory, device), description)
+
+
+def load_network(path: Path) -> tuple[nn.Module, dict]:
+    """Network and description of a folder of `unet train`, a `.safetensors` or a `.zip`.
+
+    Raises
+    ------
+    InputError : as of `load_predictor`; of a `.pt` or `.onnx` the network cannot be had.
+    """
+    path = Path(path)
+    form = path.suffix.lower()
+    if form == SUFFIX:
+        return load_model(path)
+    if not path.is_file():
+        if form in (ZIP, *FROZEN):
+            raise InputError(f"{path}: no such model file")
+        return RunFolder(path).load()
+    if form == ZIP:
+        return _from_zip(path)
+    why = "holds a fixed graph" if form in FROZEN else f"a file of type {path.suffix or 'none'}"
+    raise InputError(f"{path}: {why}, expected {KINDS}")
 
 
 def model_file(path: Path) -> Path:
-    """Safetensors file of a folder of `unet train`, or that file itself.
+    """Safetensors file of a folder of `unet train`, or the file itself.
 
     Raises
     ------
-    InputError : another form of model, which cannot predict chunk by chunk.
+    InputError : the weights are in another file.
     """
-    path = Path(path)
-    if path.suffix != SUFFIX and not path.is_dir():
+    if path.suffix.lower() == ZIP:
         raise InputError(
-            f"{path}: OUT.zarr, chunk by chunk, needs a folder of `unet train` or a {SUFFIX}"
+            f"{path}: expected {KINDS_OF_WEIGHTS}; make one by `unet export {path} -o NAME{SUFFIX}`"
         )
-    return path if path.suffix == SUFFIX else RunFolder(path).model
+    return path if path.suffix.lower() == SUFFIX else RunFolder(path).model
+
+
+def _from_zip(path):
+    """Network and description of the weights in a package."""
+    try:
+        with zipfile.ZipFile(path) as archive, TemporaryDirectory() as folder:
+            if WEIGHTS not in archive.namelist():
+                raise InputError(
+                    f"{path}: holds no {WEIGHTS}: packages of other programs cannot be predicted "
+                    "with here"
+                )
+            member = Path(archive.extract(WEIGHTS, folder))
+            try:
+                return load_model(member)
+            except InputError as error:
+                raise InputError(str(error).replace(str(member), f"{path}: {WEIGHTS}")) from error
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path}: no zip, or a damaged one ({first_line(error)})") from error

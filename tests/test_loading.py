@@ -12,7 +12,7 @@ from unetcore.checkpoint import save_model
 from unetcore.errors import InputError
 from unetcore.export import export_model
 from unetcore.export.card import TOLERANCE
-from unetcore.exported import load_network, load_predictor
+from unetcore.loading import load_network, load_predictor, model_file
 from unetcore.predict import Predictor, predict_probability
 from unetcore.tiling import plan_tiles
 
@@ -42,8 +42,9 @@ def models(request, tmp_path_factory):
 @pytest.mark.parametrize("name", ["run", *NAMES])
 def test_any_form_predicts_as_the_network(models, name):
     network, folder = models
-    predictor, description = load_predictor(folder / name, "float32", None, "cpu")
-    assert description == DESCRIPTION
+    loaded = load_predictor(folder / name, precision="float32", device="cpu")
+    predictor = loaded.predictor
+    assert loaded.description == DESCRIPTION
     rng = np.random.default_rng(0)
     for averaging in ("none", "mirror4", "rot7"):
         shape = (network.settings["in_channels"], *rng.integers(60, 240, 2))
@@ -57,7 +58,7 @@ def test_any_form_predicts_as_the_network(models, name):
 def test_a_valid_head_of_a_plain_network_is_given_tiles(tmp_path, name):
     network = make_network(width=2)
     export_model(network, DESCRIPTION, tmp_path / name, head="valid")
-    predictor, _ = load_predictor(tmp_path / name, memory=6_000_000)
+    predictor = load_predictor(tmp_path / name, memory=6_000_000).predictor
     image = np.random.default_rng(1).normal(size=(400, 300)).astype(np.float32)
     assert len(plan_tiles(image.shape, None, predictor.depth, predictor.traits)) > 1
     expected = predict_probability(image, Predictor(network, device="cpu"))
@@ -72,11 +73,11 @@ def test_what_a_frozen_graph_cannot_do_is_one_line(models, name):
     channels = network.settings["in_channels"]
     image = np.zeros((channels, 100, 120), np.float32)
     with pytest.raises(InputError, match=f"{name}: computes in float32 alone"):
-        load_predictor(folder / name, "bfloat16")
-    predictor, _ = load_predictor(folder / name)
+        load_predictor(folder / name, precision="bfloat16")
+    predictor = load_predictor(folder / name).predictor
     with pytest.raises(InputError, match=f"image of 2 channels: the network takes {channels}"):
         predict_probability(np.zeros((2, 100, 120), np.float32), predictor)
-    predictor, _ = load_predictor(folder / name, memory=1_000_000)
+    predictor = load_predictor(folder / name, memory=1_000_000).predictor
     if not predictor.traits.whole:
         assert name.startswith("valid")
         return
@@ -88,8 +89,8 @@ def test_what_a_frozen_graph_cannot_do_is_one_line(models, name):
 
 def test_bfloat16_is_for_weights(models):
     _, folder = models
-    predictor, _ = load_predictor(folder / "network.zip", "bfloat16", None, "cpu")
-    assert predictor.precision == "bfloat16"
+    loaded = load_predictor(folder / "network.zip", precision="bfloat16", device="cpu")
+    assert loaded.predictor.precision == "bfloat16"
 
 
 def test_a_package_of_an_earlier_release_is_read(tmp_path):
@@ -101,10 +102,24 @@ def test_a_package_of_an_earlier_release_is_read(tmp_path):
     assert load_network(tmp_path / "old.zip")[1] == DESCRIPTION
 
 
-@pytest.mark.parametrize("name", [*NAMES, "network.h5"])
+@pytest.mark.parametrize("name", NAMES)
 def test_absent_files_are_one_line(tmp_path, name):
-    with pytest.raises(InputError, match=f"{name}: no such model; need a folder of `unet train`"):
+    with pytest.raises(InputError, match=f"{name}: no such model file"):
         load_predictor(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_a_network_cannot_be_had_from_a_frozen_graph(models, name):
+    with pytest.raises(InputError, match=f"{name}: holds a fixed graph, expected a folder of"):
+        load_network(models[1] / name)
+
+
+def test_chunks_are_predicted_by_a_file_of_weights(models, tmp_path):
+    _, folder = models
+    assert model_file(folder / "run") == folder / "run/model.safetensors"
+    assert model_file(folder / "network.safetensors") == folder / "network.safetensors"
+    with pytest.raises(InputError, match=r"make one by `unet export .*network\.zip -o NAME\.safe"):
+        model_file(folder / "network.zip")
 
 
 @pytest.mark.parametrize("name", NAMES)

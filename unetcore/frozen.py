@@ -1,26 +1,19 @@
-"""Any model that predicts: a run's folder, or a file that `unet export` wrote."""
+"""Exported heads that predict: graphs whose statistics and context cannot be changed any more."""
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
-from torch import nn
 
 from unetcore import geometry
-from unetcore.checkpoint import load_model
 from unetcore.devices import choose_device
 from unetcore.errors import InputError, first_line
 from unetcore.export.onnx_file import open_onnx
-from unetcore.export.package import WEIGHTS
 from unetcore.export.torchscript import open_torchscript
-from unetcore.predict import Predictor, memory_of
-from unetcore.runs import RunFolder
+from unetcore.predict import memory_of
 from unetcore.tiling import NetworkTraits
 
 LEAST = np.finfo(np.float32).tiny  # probability 0 has no logarithm
-KINDS = "a folder of `unet train`, or a .safetensors, .zip, .pt or .onnx of `unet export`"
 
 
 class FrozenPredictor:
@@ -38,7 +31,7 @@ class FrozenPredictor:
 
     Attributes
     ----------
-    depth, traits, channels : see `unetcore.predict.Predictor`.
+    depth, channels, traits : see `unetcore.predict.Predictor`.
     """
 
     def __init__(self, run: Callable, card: dict, memory: int, on_gpu: bool = False):
@@ -82,81 +75,24 @@ class FrozenPredictor:
             raise InputError(f"image of {given} channels: the network takes {self.channels}")
 
 
-def load_predictor(
-    path: Path, precision: str = "auto", memory: int | None = None, device: str = "auto"
-) -> tuple[Predictor | FrozenPredictor, dict]:
-    """Read a model of any form.
+def load_frozen(path: Path, memory: int | None = None, device: str = "auto"):
+    """Read a `.pt` or `.onnx` of `unet export`.
 
     Parameters
     ----------
-    path : folder of a run, `.safetensors`, `.zip`, `.pt` or `.onnx`.
-    precision, memory, device : see `unetcore.predict.Predictor`. `.pt` and `.onnx` compute in
-        float32.
+    path : file.
+    memory, device : see `unetcore.predict.Predictor`.
 
     Returns
     -------
-    predictor, for `unetcore.predict.predict_probability`; description of the model.
+    FrozenPredictor, and the description of the model.
 
     Raises
     ------
-    InputError : the file is absent, damaged or of another program, or cannot do what is asked for.
+    InputError : the file is damaged or of another program, or cannot be computed where it shall.
     """
-    path = Path(path)
-    if path.suffix.lower() not in (".pt", ".onnx"):
-        network, description = load_network(path)
-        return Predictor(network, precision, memory, device), description
-    if precision == "bfloat16":
-        raise InputError(
-            f"{path}: computes in float32 alone; .safetensors and .zip in bfloat16 too"
-        )
     place = choose_device(device)
-    run, card = _open(path, place, device)
-    budget = memory_of(place) if memory is None else memory
-    return FrozenPredictor(run, card, budget, place.type == "cuda"), card["training"]
-
-
-def load_network(path: Path) -> tuple[nn.Module, dict]:
-    """Read the network of a run's folder, a `.safetensors` or a `.zip`, and its description.
-
-    Raises
-    ------
-    InputError : there is none; a `.zip` is damaged or of another program.
-    """
-    path = Path(path)
-    if path.is_dir():
-        return RunFolder(path).load()
-    if not path.is_file():
-        raise InputError(f"{path}: no such model; need {KINDS}")
-    suffix = path.suffix.lower()
-    if suffix == ".zip":
-        return _from_zip(path)
-    if suffix != ".safetensors":
-        raise InputError(f"{path}: need {KINDS}")
-    return load_model(path)
-
-
-def _from_zip(path):
-    """Network and description of the weights in a package."""
-    try:
-        with zipfile.ZipFile(path) as archive, TemporaryDirectory() as folder:
-            if WEIGHTS not in archive.namelist():
-                raise InputError(
-                    f"{path}: holds no {WEIGHTS}: packages of other programs cannot be predicted "
-                    "with here"
-                )
-            member = Path(archive.extract(WEIGHTS, folder))
-            try:
-                return load_model(member)
-            except InputError as error:
-                raise InputError(str(error).replace(str(member), f"{path}: {WEIGHTS}")) from error
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{path}: no zip, or a damaged one ({first_line(error)})") from error
-
-
-def _open(path, place, device):
-    """Function of a head, and its model card."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such model; need {KINDS}")
+    on_gpu = place.type == "cuda"
     content = path.read_bytes()
     is_script = path.suffix.lower() == ".pt"
     kind = "TorchScript" if is_script else "ONNX"
@@ -164,9 +100,10 @@ def _open(path, place, device):
         if is_script:
             run, card = open_torchscript(content, place)
         else:
-            run, card = open_onnx(content, place.type == "cuda")
+            run, card = open_onnx(content, on_gpu)
     except RuntimeError as error:
         raise InputError(f"{path}: no {kind}, or a damaged one ({first_line(error)})") from error
     if card is None:
         raise InputError(f"{path}: {kind} of another program: it does not say what it predicts")
-    return run, card
+    budget = memory_of(place) if memory is None else memory
+    return FrozenPredictor(run, card, budget, on_gpu), card["training"]
