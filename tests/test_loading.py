@@ -133,10 +133,9 @@ def test_python_of_the_page_about_models_runs(tmp_path, monkeypatch):
     page = Path(__file__).resolve().parents[1] / "docs/models.md"
     blocks = page.read_text("utf-8").split("```python\n")[1:]
     assert len(blocks) == 3
-    names = {}
+    names, code = {}, "\n".join(block.split("```")[0] for block in blocks)
     with pytest.warns(DeprecationWarning, match=r"torch\.jit\.load"):  # TorchScript, on purpose
-        for block in blocks:
-            exec(block.split("```")[0], names)
+        exec(code, names)
     assert names["classes"].shape == (1, 2, 300, 471)
     expected = predict_probability(names["image"][0], Predictor(network, device="cpu"))
     np.testing.assert_allclose(names["classes"][0, 1], expected, rtol=0, atol=TOLERANCE)
