@@ -1,14 +1,20 @@
 """Models of any form predict the same, and what is no model of ours is refused in a line."""
 
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import tifffile
 import torch
 from test_export import DESCRIPTION, make_network
+from typer.testing import CliRunner
 
+from unetcore import cli
 from unetcore.checkpoint import save_model
+from unetcore.data.intensity import normalise
+from unetcore.data.io import grey_values
 from unetcore.errors import InputError
 from unetcore.export import export_model
 from unetcore.export.card import TOLERANCE
@@ -54,6 +60,32 @@ def test_any_form_predicts_as_the_network(models, name):
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("name", ["run", *NAMES])
+def test_the_command_line_predicts_by_any_form(models, tmp_path, name):
+    network, folder = models
+    channels = network.settings["in_channels"]
+    pixels = np.random.default_rng(2).integers(0, 255, (channels, 90, 130), np.uint8)
+    as_drawn = pixels.transpose(1, 2, 0) if channels == 3 else pixels[0]
+    tifffile.imwrite(tmp_path / "image.tif", as_drawn)
+    words = [
+        folder / name,
+        tmp_path / "image.tif",
+        "-o",
+        tmp_path / "p.tif",
+        "--device",
+        "cpu",
+        "--pixel-size",
+        "0.5",
+    ]
+    precision = [] if name in FROZEN else ["--precision", "float32"]
+    result = CliRunner().invoke(cli.app, ["predict", *map(str, words), *precision])
+    assert result.exit_code == 0, result.output
+    image = normalise(grey_values(pixels[None], "slice", "image"), "slice")[0]
+    expected = predict_probability(image, Predictor(network, device="cpu"))
+    found = tifffile.imread(tmp_path / "p.tif")
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+
+
 @pytest.mark.parametrize("name", ["valid.pt", "valid.onnx"])
 def test_a_valid_head_of_a_plain_network_is_given_tiles(tmp_path, name):
     network = make_network(width=2)
@@ -91,6 +123,22 @@ def test_bfloat16_is_for_weights(models):
     _, folder = models
     loaded = load_predictor(folder / "network.zip", precision="bfloat16", device="cpu")
     assert loaded.predictor.precision == "bfloat16"
+
+
+def test_python_of_the_page_about_models_runs(tmp_path, monkeypatch):
+    network = make_network(width=2)
+    for name in ("network.pt", "network.onnx", "network.zip"):
+        export_model(network, DESCRIPTION, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    page = Path(__file__).resolve().parents[1] / "docs/models.md"
+    blocks = page.read_text("utf-8").split("```python\n")[1:]
+    assert len(blocks) == 3
+    names, code = {}, "\n".join(block.split("```")[0] for block in blocks)
+    with pytest.warns(DeprecationWarning, match=r"torch\.jit\.load"):  # TorchScript, on purpose
+        exec(code, names)
+    assert names["classes"].shape == (1, 2, 300, 471)
+    expected = predict_probability(names["image"][0], Predictor(network, device="cpu"))
+    np.testing.assert_allclose(names["classes"][0, 1], expected, rtol=0, atol=TOLERANCE)
 
 
 def test_a_package_of_an_earlier_release_is_read(tmp_path):
