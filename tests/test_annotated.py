@@ -6,8 +6,9 @@ import tifffile
 from PIL import Image
 from roifile import ROI_TYPE, ImagejRoi, roiwrite
 
-from unetcore.data.annotated import read_annotated, read_label_stack
+from unetcore.data.annotated import read_annotated, read_label_stack, read_pairs
 from unetcore.data.entry import DataSettings
+from unetcore.data.guess import guess_settings
 from unetcore.data.io import write_stack
 from unetcore.data.label_map import LabelMap
 from unetcore.data.samples import Sample, find_samples
@@ -55,7 +56,7 @@ def test_images_and_labels_are_read(tmp_path):
     assert [image.shape for image in annotated.images] == [(1, 24, 28), (1, 20, 30)]
     assert annotated.kind == "mask"
     np.testing.assert_array_equal(annotated.labels[1], halves(value=1))
-    assert annotated.smallest_shape == (20, 28)
+    assert annotated.largest_shape == (24, 30)
 
 
 def test_smaller_images_are_mirrored_to_the_largest_and_ignored_there(tmp_path):
@@ -131,8 +132,37 @@ def test_images_are_brought_to_a_pixel_size(tmp_path):
 def test_an_image_without_a_pixel_size_is_refused_where_one_is_wanted(tmp_path):
     pair(tmp_path, "a", noise(20, 30), halves())
     (line,) = problems_of(tmp_path, pixel_size_um=0.5)
-    assert line.endswith("a.tif: does not say its pixel size, and pixel_size_um is 0.5: give it in "
-                         "the sample sheet")  # fmt: skip
+    assert "a.tif: the file does not say the size of its pixels, and the model is for 0.5" in line
+    assert line.endswith("give pixel_size_um in the sample sheet")
+
+
+def test_a_mistyped_pixel_size_is_refused(tmp_path):
+    pair(tmp_path, "a", noise(20, 30), halves())
+    (sample,) = find_samples(tmp_path)
+    wrong = Sample(sample.id, sample.image, sample.labels, pixel_size_um=50_000)
+    with pytest.RaisesGroup(pytest.RaisesExc(InputError, match="more than 10 times another")):
+        read_annotated([wrong], DataSettings(pixel_size_um=0.5))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_ignored_regions_of_instances_are_no_cell(tmp_path, dtype):
+    labels = halves(value=3).astype(dtype)
+    labels[:10, :5] = 200
+    labels[12:, :5] = 4
+    pair(tmp_path, "a", noise(20, 30), labels)
+    settings = DataSettings("instances", LabelMap({200: "ignore"}))
+    found = read_annotated(find_samples(tmp_path), settings).labels[0]
+    assert set(np.unique(found)) == {0, 3, 4, IGNORED}
+    assert (found == IGNORED).sum() == 50
+
+
+@pytest.mark.parametrize("mask", [halves() > 0, halves().astype(np.float32)])
+def test_masks_of_single_bits_and_of_floats_are_read(tmp_path, mask):
+    tifffile.imwrite(pair(tmp_path, "a", noise(20, 30), halves()) / "labels/a.tif", mask)
+    pairs = read_pairs(find_samples(tmp_path))
+    assert guess_settings(pairs, DataSettings()).label_map.meanings.keys() == {0, int(mask.max())}
+    (labels,) = read_annotated(find_samples(tmp_path)).labels
+    np.testing.assert_array_equal(labels, halves(value=1))
 
 
 def test_all_problems_are_said_at_once(tmp_path):
@@ -169,7 +199,7 @@ def palette(mask):
         (lambda path: path.write_text("no TIFF"), "a.tif"),
         (lambda path: Image.fromarray(halves()).save(path, format="png"), "a.tif"),
         (lambda path: write_stack(path, np.zeros((1, 20, 30), np.uint8)),
-         "not one cell, every pixel is background"),
+         "every pixel is background, none cell: label it"),
         (lambda path: write_stack(path, np.full((1, 20, 30), 0.5, np.float32)),
          "label 0.5: need whole numbers"),
         (lambda path: write_stack(path, np.full((1, 20, 30), np.nan, np.float32)), "NaN"),
@@ -228,6 +258,8 @@ def test_images_without_a_cell_are_taken_where_that_is_meant(tmp_path):
 def test_labels_of_one_class_are_refused(tmp_path):
     pair(tmp_path, "a", noise(20, 30), halves() * 0 + 9)
     (line,) = problems_of(tmp_path)
+    assert "labels/a.tif: every pixel is cell, none background: label it, or say" in line
+    (line,) = problems_of(tmp_path, allow_empty=True)
     assert line == "labels: every pixel is cell, expected background and cells"
     (line,) = problems_of(tmp_path, label_map=LabelMap({9: "ignore"}))
     assert line.endswith("labels/a.tif: every pixel is ignored")

@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 
 from unetcore.baseline import (
+    Threshold,
     best_level_for_cells,
     best_level_for_membranes,
+    best_threshold,
+    levels_of,
     threshold_probability,
 )
+from unetcore.labels import IGNORED
 from unetcore.metrics import foreground_iou, rand_error
 
 BOTH = [best_level_for_membranes, best_level_for_cells]
@@ -66,3 +70,42 @@ def test_the_level_for_cells_is_the_best_of_all_by_hand():
     assert 5 <= round(255 * best_level_for_cells(images, labels)) <= 9
     found = threshold_probability(images, best_level_for_cells(images, labels))
     np.testing.assert_array_equal(found, [[[1, 1, 1, 1, 0]]])
+
+
+@pytest.mark.parametrize("cells", [False, True])
+@pytest.mark.parametrize("scale", [1, 1 / 16, 1 / 1000])
+def test_own_images_are_told_apart_whatever_part_of_their_scale_they_use(cells, scale):
+    """12 bits in 16, and less: the levels are those of the images."""
+    images, labels = two_cells(40, 44)
+    found = best_threshold(images * np.float32(scale), labels, cells=cells, either_way=True)
+    np.testing.assert_array_equal(found.probability(images * np.float32(scale)), labels)
+
+
+@pytest.mark.parametrize("cells", [False, True])
+def test_cells_may_be_dark_where_that_is_allowed(cells):
+    images, labels = two_cells(200, 40)  # the line is bright
+    found = best_threshold(images, labels, cells=cells, either_way=True)
+    assert found.is_dark
+    assert found.described()["cells_are_dark"]
+    np.testing.assert_array_equal(found.probability(images), labels)
+    assert not best_threshold(images, labels, cells=cells, either_way=False).is_dark
+    assert str(Threshold(0.25, True)) == "below grey level 0.750"
+
+
+def test_ignored_pixels_choose_no_threshold():
+    images, labels = two_cells(40, 200)
+    labels = labels.astype(np.uint16)
+    noisy = np.concatenate((images, images[:, :4] * 0 + 0.99), axis=1)
+    unknown = np.full_like(labels[:, :4], IGNORED)
+    known = np.concatenate((labels, unknown), axis=1)
+    found = best_threshold(noisy, known, cells=True, either_way=True)
+    np.testing.assert_array_equal(found.probability(images), labels)
+
+
+def test_many_values_have_256_levels_with_as_many_pixels_between_them():
+    values = np.random.default_rng(0).normal(0, 1, 100_000).astype(np.float32)
+    levels = levels_of(values)
+    assert len(levels) == 256
+    between, _ = np.histogram(values, levels)
+    assert between.min() > 300
+    assert between.max() < 500

@@ -222,12 +222,12 @@ def test_validate_says_what_it_found_and_what_comes_next(data):
 
 
 def test_validate_mentions_images_without_cells(tmp_path):
-    write_stack(tmp_path / "images.tif", np.zeros((3, 8, 8), np.uint8))
-    labels = np.zeros((3, 8, 8), np.uint16)
-    labels[0, 2:4, 2:4], labels[0, 6:, 6:] = 5, 300
+    write_stack(tmp_path / "images.tif", np.zeros((3, 64, 64), np.uint8))
+    labels = np.zeros((3, 64, 64), np.uint16)
+    labels[0, 2:4, 2:4], labels[0, 60:, 60:] = 5, 300
     write_stack(tmp_path / "labels.tif", labels)
     text = unet("validate", tmp_path / "images.tif", tmp_path / "labels.tif").output
-    assert "images-00  8 x 8  1         0 to 0       2      12.5 %    0.0 %" in text
+    assert "images-00  64 x 64  1         0 to 0       2" in text
     assert "labels      instances; --labels-are says otherwise" in text
     assert "2 images without a cell: background is taught" in text
     assert "3 images the same everywhere: teaching nothing" in text

@@ -66,8 +66,8 @@ def test_what_was_written_can_be_edited(folder):
     entry = yaml.safe_load((folder / "dataset.yaml").read_text())
     entry["datasets"]["schnitte-1-a"]["label_map"] = {0: "ignore", 255: "cell"}
     (folder / "dataset.yaml").write_text(yaml.safe_dump(entry))
-    (line,) = refusal("validate", folder / "dataset.yaml")
-    assert line == "error: labels: every pixel is cell, expected background and cells"
+    line, *_ = refusal("validate", folder / "dataset.yaml")
+    assert "every pixel is cell, none background" in line
     result = unet("validate", folder / "dataset.yaml", "--label-map", "0=cell,255=background")
     assert "5 images, 1 held out" in result.stdout
 
@@ -125,3 +125,25 @@ def test_a_picture_that_cannot_be_written_is_one_line(folder):
     (line,) = refusal("validate", folder, "--picture", folder / "absent/sheet.png")
     assert line.startswith("error: ")
     assert "absent" in line
+
+
+def test_what_was_described_holds_for_the_folder_and_its_sheet_and_where_it_is_moved(folder):
+    unet("new", folder)
+    moved = folder.rename(folder.parent / "moved")
+    for path in (moved, moved / "samples.csv", moved / "dataset.yaml"):
+        result = unet("validate", path)
+        assert "label map   0=cell,255=background" in result.stdout, path
+    assert "Read as" in unet("validate", moved).stdout
+
+
+def test_a_picture_does_not_replace_an_image(folder):
+    (line,) = refusal("validate", folder, "--picture", folder / "sheet.tif")
+    assert line.endswith("sheet.tif: need a name like NAME.png")
+
+
+def test_images_that_are_too_small_are_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pair(tmp_path / "small", "a", noise(20, 30), halves())
+    for words in (("validate",), ("train", "-o", "run")):
+        (line,) = refusal(words[0], tmp_path / "small", *words[1:])
+        assert line == "error: a: no image is more than 20 x 30 px, need 64 a side"

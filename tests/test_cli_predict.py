@@ -82,7 +82,8 @@ def test_two_channels_end_to_end(two_channels, tmp_path):
     cells = ("--smallest-object", 5, "--border", 3, "--threshold", 0.45)
     lines = predicted(*words, *cells)
     assert lines[-1] == (
-        f"  unet view {tmp_path}/a.tif {tmp_path}/out/a-probability.tif -o {tmp_path}/out/a.html"
+        f"  unet view {tmp_path}/a.tif {tmp_path}/out/a-probability.tif -o {tmp_path}/out/a.html "
+        "--threshold 0.45 --smallest-object 5"
     )
     out = tmp_path / "out"
     names = ("probability.tif", "mask.tif", "instances.tif", "measurements.csv", "overlay.png")
@@ -419,3 +420,16 @@ def test_zarr_in_and_out(model, tmp_path):
     probability = read_picture(tmp_path / "out/a-probability.tif")
     assert (probability.pixel_size, probability.z_spacing) == (0.5, 2.0)
     np.testing.assert_array_equal(probability.pixels[:, 0], expected_map(pixels, model))
+
+
+def test_an_image_is_not_replaced_by_its_result(model, tmp_path):
+    image = tmp_path / "a.tif"
+    tifffile.imwrite(image, np.zeros((30, 33), np.uint8))
+    before = image.read_bytes()
+    (line,) = refusal("predict", model, image, "-o", image, *PLAIN)
+    assert line == f"error: {image}: is the image itself, take another name for the result"
+    words = ("predict", model, image, "-o", tmp_path / "p.tif")
+    (line,) = refusal(*words, "--segmentation", tmp_path / "p.tif", *PLAIN)
+    assert "is the probability already" in line
+    assert image.read_bytes() == before
+    assert not (tmp_path / "p.tif").exists()

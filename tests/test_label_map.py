@@ -29,9 +29,12 @@ def test_a_mask_is_what_its_map_says(text, values, coded):
     assert found.dtype == np.uint16
 
 
-def test_instances_keep_their_numbers_beside_what_the_map_names():
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint16, np.int32, np.float32])
+def test_instances_keep_their_numbers_beside_what_the_map_names(dtype):
     label_map = LabelMap({9: "ignore", 1: "background"})
-    assert label_map.apply(np.array([0, 1, 5, 9]), "instances").tolist() == [0, 0, 5, IGNORED]
+    found = label_map.apply(np.array([0, 1, 5, 9], dtype), "instances")
+    assert found.tolist() == [0, 0, 5, IGNORED]
+    assert label_map.apply(np.array([0, 9], dtype), "mask").tolist() == [0, IGNORED]
 
 
 def test_large_numbers_are_given_anew():

@@ -61,8 +61,6 @@ def test_changed_copy_differs_in_the_given_numbers_only():
     assert dict(changed.network) == {**FAST.network, "width": 3}
     assert changed.augmentation == FAST.augmentation
     assert changed.weight_map == FAST.weight_map
-    ignoring = FAST.changed(ignore_label=255)
-    assert dict(ignoring.weight_map) == {**FAST.weight_map, "ignore_label": 255}
     assert FAST.changed() == FAST
 
 
@@ -110,8 +108,8 @@ def test_weight_maps_of_a_stack_are_those_of_its_pages():
 
 
 def test_weight_map_takes_what_is_given_and_the_rest_from_the_recipe():
-    config = weight_map_config(FAST, "ronneberger2015", w0=4, sigma=None, ignore_label=7)
-    assert asdict(config) == {**FAST.weight_map, "w0": 4, "ignore_label": 7}
+    config = weight_map_config(FAST, "ronneberger2015", w0=4, sigma=None)
+    assert asdict(config) == {**FAST.weight_map, "w0": 4}
 
 
 def test_later_weight_map_has_the_gap_of_its_authors_unless_another_is_given():

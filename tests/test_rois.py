@@ -62,6 +62,14 @@ def test_regions_of_a_stack_lie_on_their_slice(tmp_path):
         read_rois(tmp_path / "a.zip", (2, 4, 4))
 
 
+def test_regions_of_several_times_and_slices_are_refused(tmp_path):
+    region = square(0, 0, 2, name="a")
+    region.z_position, region.t_position = 2, 3
+    roiwrite(tmp_path / "a.zip", [region])
+    with pytest.raises(InputError, match=r"region a: on slice 2 of time 3; regions of stacks with"):
+        read_rois(tmp_path / "a.zip", (6, 4, 4))
+
+
 @pytest.mark.parametrize(
     ("region", "message"),
     [

@@ -137,3 +137,16 @@ def test_sizes_of_pixels_are_above_0(tmp_path):
         (tmp_path / "s.csv").write_text(f"{head}a,i.tif,i.tif,train,{text}\n")
         with pytest.RaisesGroup(pytest.RaisesExc(InputError, match=f"pixel_size_um '{text}'")):
             read_samples(tmp_path / "s.csv")
+
+
+@pytest.mark.parametrize("sign", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_sheets_of_spreadsheets_are_read(tmp_path, sign, end):
+    touch(tmp_path, "i.tif", "l.tif")
+    rows = [
+        sign.join(row) for row in (("id", "image", "labels", "split"), ("a", "i.tif", "l.tif", ""))
+    ]
+    (tmp_path / "s.csv").write_bytes(b"\xef\xbb\xbf" + (end.join(rows) + end).encode())
+    assert read_samples(tmp_path / "s.csv") == [
+        Sample("a", tmp_path / "i.tif", tmp_path / "l.tif", "train")
+    ]

@@ -11,6 +11,7 @@ from test_annotated import pair
 from test_cli import unet
 from test_workflow import copy_workflow, snakemake
 
+from unetcore.checkpoint import load_model
 from unetcore.data.frames import read_frames
 from unetcore.data.io import read_images, read_labels, write_stack
 from unetcore.data.phantom_cells import draw_sequence
@@ -90,6 +91,16 @@ def test_the_canonical_form_is_mirrored_and_ignored_where_there_is_no_image(work
 
 
 @pytest.mark.slow
+def test_its_models_say_what_unet_predict_must_know(workflow):
+    model = workflow / "results/runs/own/fold-1/seed-0/model.safetensors"
+    _, description = load_model(model)
+    entry = yaml.safe_load((workflow / "data/dataset.yaml").read_text())["experiments"]["own"]
+    assert description["postprocessing"] == entry["postprocessing"]
+    assert description["label_map"] == "7=ignore,0=cell,255=background"
+    assert description["pixel_size_um"] is None
+
+
+@pytest.mark.slow
 def test_what_is_ignored_weighs_nothing_and_is_not_scored(workflow):
     labels = read_labels(workflow / "results/data/own/labels.tif")
     weights = read_images(workflow / "results/targets/own/weights.tif")
@@ -145,6 +156,10 @@ def test_cells_in_several_channels_and_stacks_go_the_same_way(tmp_path):
         ({"label_map": {0: "cel"}}, "datasets.own.label_map.0: 'cel' is not one of"),
         ({"pixel_size_um": 0}, "datasets.own.pixel_size_um: 0 is less than or equal to"),
         ({"colour": 1}, "datasets.own: unknown key 'colour'"),
+        (
+            {"allow_empty": True},
+            "datasets.own.allow_empty: true; the metrics of masks are undefined",
+        ),
     ],
 )
 def test_an_entry_that_breaks_a_rule_is_one_line(tmp_path, change, says):

@@ -12,25 +12,45 @@ from unetcore.metrics import foreground_iou, rand_error
 GREY_LEVELS = np.arange(256, dtype=np.float32) / 255
 
 
-def best_level_for_membranes(images: np.ndarray, labels: np.ndarray) -> float:
+def best_level_for_membranes(
+    images: np.ndarray, labels: np.ndarray, levels: np.ndarray = GREY_LEVELS
+) -> float:
     """Grey level above which pixels are cell interior with the smallest Rand error.
 
     Parameters
     ----------
     images : (N, H, W) float array in [0, 1].
     labels : (N, H, W) int array, 0 = membrane.
+    levels : those that are tried, ascending.
 
     Returns
     -------
     float in [0, 1], chosen on these very images: the best that any threshold could do.
     """
-    return rand_error(labels, images, thresholds=GREY_LEVELS).threshold
+    return rand_error(labels, images, thresholds=levels).threshold
 
 
-def best_level_for_cells(images: np.ndarray, labels: np.ndarray) -> float:
+def best_level_for_cells(
+    images: np.ndarray, labels: np.ndarray, levels: np.ndarray = GREY_LEVELS
+) -> float:
     """Grey level above which pixels are cells with the best foreground IoU; see above."""
-    scores = [foreground_iou(labels, images > level) for level in GREY_LEVELS]
-    return float(GREY_LEVELS[int(np.argmax(scores))])
+    scores = [foreground_iou(labels, images > level) for level in levels]
+    return float(levels[int(np.argmax(scores))])
+
+
+def levels_of(images: np.ndarray) -> np.ndarray:
+    """Grey levels that tell images apart, whatever part of their scale these use.
+
+    Returns
+    -------
+    (n,) float32 array, ascending: all values that occur, or, where they are more than 256, as many
+    that have about as many pixels between them.
+    """
+    values = np.unique(images)
+    if len(values) <= len(GREY_LEVELS):
+        return values.astype(np.float32)
+    shares = np.linspace(0, 1, len(GREY_LEVELS))
+    return np.unique(np.quantile(images, shares, method="nearest").astype(np.float32))
 
 
 def threshold_probability(images: np.ndarray, level: float) -> np.ndarray:
@@ -87,7 +107,8 @@ def best_threshold(
     images : (N, H, W) float32 array in [0, 1].
     labels : (N, H, W) int array, 0 = background, `unetcore.labels.IGNORED` = not known.
     cells : whether the best foreground IoU is wanted, and not the smallest Rand error.
-    either_way : whether cells may also be what is darker than the rest.
+    either_way : whether cells may also be what is darker than the rest, and the levels are those of
+        the images, not the 256 of their number type: for images of people's own.
     """
     known = labels != IGNORED
     reference = known_labels(labels)
@@ -95,7 +116,7 @@ def best_threshold(
     found = []
     for is_dark in (False, True) if either_way else (False,):
         grey = (inverted(images) if is_dark else images) * known
-        level = best_level(grey, reference)
+        level = best_level(grey, reference, levels_of(grey[known]) if either_way else GREY_LEVELS)
         if cells:
             score = foreground_iou(reference, grey > level)
         else:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from unetcore import __version__
 from unetcore import cli_options as options
-from unetcore.cli_data import new, own_data, validate
+from unetcore.cli_data import new, own_data, refuse_too_small, validate
 from unetcore.cli_errors import IS_FIRST, OneLinePerProblem
 from unetcore.cli_export import export
 from unetcore.cli_predict import predict_pictures
@@ -165,6 +165,7 @@ def train(
         trust_pairs=trust_pairs,
     )
     annotated = data.read()
+    refuse_too_small(annotated)
     be_quiet(is_quiet() or as_json)
     show_annotated(annotated, data.is_guessed)
     chosen = RECIPES[recipe].changed(
@@ -173,7 +174,7 @@ def train(
         width=width,
         batch=batch,
         validate_every=FAST.training["validate_every"],
-        largest_tile=largest_tile_for(annotated.smallest_shape, FAST.network["depth"]),
+        largest_tile=largest_tile_for(annotated.largest_shape, FAST.network["depth"]),
     )
     run = Run(out, annotated, chosen, seed, held_out, device, tensorboard)
     if run.is_finished:
@@ -307,8 +308,7 @@ def evaluate(
     if labels.suffix.lower() in IN_ONE_PIECE:
         reference, ignored = read_reference(labels, found.shape, meanings)
     else:
-        kind = "instances" if segmentation else "mask"
-        reference, ignored = open_known(labels, meanings, kind, fill_missing=fill_missing)
+        reference, ignored = open_known(labels, meanings, fill_missing=fill_missing)
     check_pair(found, reference, images_name=probability, labels_name=labels)
     reference, found = Slices(reference, labels), Slices(found, probability)
     if segmentation:
@@ -339,7 +339,7 @@ def view(
     border: options.BorderShown = FAST.postprocessing["border"],
     slices: options.SomeSlices = None,
     max_side: options.MaxSide = MAX_SIDE,
-    title: options.Title = None,
+    title: options.Heading = None,
     threads: options.Threads = 1,
 ) -> None:
     """Write a page to look at a prediction in a browser: one HTML file, for any place.
@@ -411,7 +411,7 @@ def weights(
     _, maps = weight_maps(stack, kind, config)
     write_stack(out, maps)
     pages = count(len(maps), "weight map")
-    typer.echo(f"{out}: {pages} of {kind}, weights {maps.min():.2f} to {maps.max():.2f}")
+    say(f"{out}: {pages} of {kind}, weights {maps.min():.2f} to {maps.max():.2f}")
 
 
 app.command(

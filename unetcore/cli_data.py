@@ -14,7 +14,7 @@ from unetcore.data.annotated import (
     Pair,
     read_annotated,
     read_pairs,
-    wanted_size,
+    scale_of,
 )
 from unetcore.data.entry import DataSettings
 from unetcore.data.example import write_example
@@ -28,6 +28,7 @@ from unetcore.recipes import FAST
 from unetcore.terminal import command, count, facts_of, say, show_annotated
 from unetcore.thresholds import smallest_object
 
+LEAST_SIDE = 64  # px of an image with its mirror images, from which one tile can be cut
 SHEET, ENTRY = "samples.csv", "dataset.yaml"
 
 
@@ -77,11 +78,13 @@ def own_data(
     ------
     InputError, ExceptionGroup : see `find_samples`, `read_entry`, `LabelMap`.
     """
-    if images.suffix.lower() in entries.SUFFIXES:
+    file = images if images.suffix.lower() in entries.SUFFIXES else _entry_beside(images, labels)
+    if file is not None:
         if labels is not None:
             raise InputError(f"{labels}: {images} says where the labels are")
-        entry = entries.read_entry(images)
-        samples, settings = read_samples(images.parent / entry.samples), entry.settings
+        entry = entries.read_entry(file)
+        sheet = images if images.suffix.lower() == ".csv" else file.parent / entry.samples
+        samples, settings = read_samples(sheet), entry.settings
     else:
         samples, settings = find_samples(images, labels), DataSettings()
     given = {
@@ -106,6 +109,18 @@ def own_data(
         replace(settings, label_map=meanings.with_ignored(ignore_label), **changes),
         tuple(words),
     )
+
+
+def _entry_beside(images: Path, labels: Path | None) -> Path | None:
+    """What `unet new` has written for a folder or a sample sheet, if it has."""
+    if labels is not None:
+        return None
+    file = (images if images.is_dir() else images.parent) / ENTRY
+    is_meant = images.is_dir() or images.suffix.lower() == ".csv"
+    if not (is_meant and file.is_file()):
+        return None
+    say(f"Read as {file} says.\n")
+    return file
 
 
 def new(
@@ -136,7 +151,7 @@ def new(
     pairs = read_pairs(samples)
     settings = guess_settings(pairs, given)
     called = entries.name_of(folder) if name is None else name
-    entry = entries.Entry(called, folder.resolve().name, sheet.resolve(), settings)
+    entry = entries.Entry(called, folder.resolve().name, Path(SHEET), settings)
     n_slices = sum(len(pair.raw) for pair in pairs if pair.sample.split == "train")
     text = entries.entry_text(entry, file, samples, n_slices, _numbers(pairs, settings))
     write_samples(sheet, samples)
@@ -175,7 +190,9 @@ def validate(
         allow_empty=allow_empty,
         trust_pairs=trust_pairs,
     )
+    _refuse_picture(picture, data.samples)
     annotated = data.read()
+    refuse_too_small(annotated)
     drawn = contact_sheet(annotated.names, annotated.images, annotated.labels)
     with replacing(picture) as temporary:
         save(drawn, temporary)
@@ -187,11 +204,39 @@ def validate(
     _say_next("If so, train a network by", command("train", *data.paths, "-o", "run", *data.words))
 
 
+def refuse_too_small(annotated: AnnotatedImages) -> None:
+    """Refuse images that no tile of a network fits into.
+
+    Raises
+    ------
+    InputError : not even the largest of them is large enough.
+    """
+    try:
+        largest_tile_for(annotated.largest_shape, FAST.network["depth"])
+    except InputError as error:
+        sizes = " x ".join(map(str, annotated.largest_shape))
+        raise InputError(
+            f"{annotated.names[0]}: no image is more than {sizes} px, need {LEAST_SIDE} a side"
+        ) from error
+
+
+def _refuse_picture(picture: Path, samples: Sequence[Sample]) -> None:
+    """Refuse a picture that is none, or in the place of an image."""
+    if picture.suffix.lower() != ".png":
+        raise InputError(f"--picture {picture}: need a name like NAME.png")
+    files = {path.resolve() for sample in samples for path in (sample.image, sample.labels)}
+    if picture.resolve() in files:
+        raise InputError(f"--picture {picture}: is one of the images, take another name")
+
+
 def _numbers(pairs: Sequence[Pair], settings: DataSettings) -> entries.Numbers:
     """Numbers of the recipe `fast` for images and cells of these sizes."""
     kind = settings.labels_are
     labels = [settings.label_map.apply(pair.raw, kind, pair.sample.labels) for pair in pairs]
-    largest = tuple(map(max, zip(*(wanted_size(pair, settings) for pair in pairs), strict=True)))
+    sides = [
+        [round(side * scale_of(pair, settings)) for side in pair.raw.shape[1:]] for pair in pairs
+    ]
+    largest = tuple(map(max, zip(*sides, strict=True)))
     tile = min(FAST.training["output_tile"], largest_tile_for(largest, FAST.network["depth"]))
     return entries.Numbers(
         width=FAST.network["width"],

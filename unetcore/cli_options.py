@@ -355,8 +355,9 @@ SomeSlices = Annotated[
 MaxSide = Annotated[
     int, typer.Option(min=64, metavar="PX", help="Larger images are reduced by a whole factor.")
 ]
-Title = Annotated[
-    str | None, typer.Option(help="Heading of the page.", show_default="name of PROBABILITY")
+Heading = Annotated[
+    str | None,
+    typer.Option("--title", help="Heading of the page.", show_default="name of PROBABILITY"),
 ]
 
 # Of `weights`.

@@ -114,6 +114,7 @@ def predict_pictures(
     files = picture_files(image)
     if into_folder and out.resolve() == image.resolve():
         raise InputError(f"{out}: the folder of the images, take another one for the results")
+    _refuse_overwriting(files, out, segmentation)
     keep_freed_memory()
     loaded = load_predictor(model, **loading)
     job = Job(image, files, loaded, pixel_size, how, postprocessing)
@@ -128,6 +129,17 @@ def predict_pictures(
         return
     for line in lines:
         say(line)
+
+
+def _refuse_overwriting(files: list[Path], out: Path, segmentation: Path | None) -> None:
+    """Refuse results in the place of an image, or of each other."""
+    images = {file.resolve() for file in files}
+    targets = [path for path in (out, segmentation) if path is not None]
+    for path in targets:
+        if path.resolve() in images:
+            raise InputError(f"{path}: is the image itself, take another name for the result")
+    if len({path.resolve() for path in targets}) < len(targets):
+        raise InputError(f"{segmentation}: is the probability already, take another name")
 
 
 def _is_folder(out: Path) -> bool:
@@ -198,8 +210,8 @@ def _write_file(
         lines.append(f"{segmentation}: {count(_n_cells(found), 'cell')}")
     lines += [
         "\nLook at it, and compare it with labels, by:",
-        f"  {command('view', job.image, out, '-o', out.with_suffix('.html'))}",
-        f"  {command('evaluate', 'LABELS.tif', out)}",
+        f"  {command('view', job.image, out, '-o', out.with_suffix('.html'), *_cut(settings))}",
+        f"  {command('evaluate', 'LABELS.tif', out, *_label_map(job))}",
     ]
     return lines, rows
 
@@ -225,9 +237,21 @@ def _write_folder(
         f"{out}: of {count(len(rows), 'image')} the probability, mask, instances, measurements and "
         "overlay each; summary.csv",
         "\nLook at them by:",
-        f"  {command('view', first, map_of_first, '-o', page)}",
+        f"  {command('view', first, map_of_first, '-o', page, *_cut(rows[0]))}",
     ]
     return lines, rows
+
+
+def _cut(settings: Mapping[str, Any]) -> list[object]:
+    """Options by which `unet view` shows the cells that were cut out here."""
+    names = ("threshold", "smallest_object")
+    return [word for name in names for word in (f"--{name.replace('_', '-')}", settings[name])]
+
+
+def _label_map(job: Job) -> list[str]:
+    """Option by which labels mean what those of the training meant."""
+    said = job.model.description.get("label_map")
+    return ["--label-map", said] if said else []
 
 
 def _write_results(job: Job, picture: Picture, probability: np.ndarray, out: Path) -> Table:

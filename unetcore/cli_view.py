@@ -42,6 +42,8 @@ def view(
     ------
     InputError : files that cannot be read or do not belong together.
     """
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{out}: a page is written, need a name like NAME.html")
     maps = open_maps(probability)
     images, pixel_size = open_images(image)
     stacks = {image: images}
@@ -119,9 +121,9 @@ def _measured(named_stacks: Mapping[str, tuple[Path, Any]], ignored, threads: in
 
 
 def _tell(out: Path, page: View, n_wanted: int) -> None:
-    typer.echo(f"{out}: {count(len(page.pages), 'slice')}, {page.n_bytes / 1e6:.1f} MB")
+    say(f"{out}: {count(len(page.pages), 'slice')}, {page.n_bytes / 1e6:.1f} MB")
     if len(page.pages) < n_wanted:
-        typer.echo(f"  {n_wanted} are more than a page holds; --slices FIRST-LAST takes some")
+        say(f"  {n_wanted} are more than a page holds; --slices FIRST-LAST takes some")
     if page.factor > 1:
-        typer.echo(f"  reduced {page.factor} times, to what --max-side allows")
+        say(f"  reduced {page.factor} times, to what --max-side allows")
     say("Open it in any browser; it needs no other file and no network.")

@@ -16,7 +16,7 @@ from unetcore.data.rescaling import scale_factor
 from unetcore.data.stacks import open_stack
 from unetcore.errors import InputError, Interrupted
 from unetcore.memory import keep_freed_memory
-from unetcore.terminal import count
+from unetcore.terminal import count, say
 
 
 def predict_volume(
@@ -64,9 +64,7 @@ def predict_volume(
     if not n_missing:
         target.finish()
     left = f", {n_missing} are missing" if n_missing else ", complete"
-    typer.echo(
-        f"{out}: {count(n_predicted, 'chunk')} predicted of {prediction.plan.n_chunks}{left}"
-    )
+    say(f"{out}: {count(n_predicted, 'chunk')} predicted of {prediction.plan.n_chunks}{left}")
 
 
 def _refuse_other_scale(image: Path, pixel_size: float | None, wanted: float | None) -> None:

@@ -138,6 +138,6 @@ def measured_on(frames, split, fold):
         )
     labelled = f"labelled training frames ({n} in all)"
     n_sequences = len({frame.sequence for frame in frames if frame.split == "train"})
-    if n_sequences != 2:
+    if n_sequences > 2:
         return f"{labelled}, {n_sequences} stacks, each tested by the others"
     return f"{labelled}, trained on one sequence and tested on the other"

@@ -64,6 +64,7 @@ def train_fold(
     split: Mapping,
     fold: str,
     held: Held,
+    facts: Mapping | None = None,
 ) -> None:
     """Train one network on the labelled frames outside a fold, and write what comes of it.
 
@@ -77,6 +78,7 @@ def train_fold(
     board : folder for TensorBoard, None for none.
     split, fold : see `unetcore.data.frames.split_frames`.
     held : how the fold's labelled test frames are watched.
+    facts : more that a user of the model must know, as plain values.
 
     Raises
     ------
@@ -89,7 +91,7 @@ def train_fold(
     chosen, tested = split_frames(dataset.read_frames(), split, fold)
     data = TrainingData(*read_normalised(dataset, _pages(chosen), training.normalisation))
     watched = [frame for frame in tested if frame.labelled]
-    facts = {"training_frames": [frame.id for frame in chosen]}
+    facts = {**(facts or {}), "training_frames": [frame.id for frame in chosen]}
     with ExitStack() as stack:
         shown = stack.enter_context(Board(board)) if board and own.is_first else None
         validation = None

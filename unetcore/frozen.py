@@ -103,7 +103,7 @@ def load_frozen(path: Path, memory: int | None = None, device: str = "auto"):
             run, card = open_onnx(content, on_gpu)
     except RuntimeError as error:
         raise InputError(f"{path}: no {kind}, or a damaged one ({first_line(error)})") from error
-    if card is None:
+    if card is None or not str(card.get("made_by", "")).startswith("unetcore "):
         raise InputError(f"{path}: {kind} of another program: it does not say what it predicts")
     budget = memory_of(place) if memory is None else memory
     return FrozenPredictor(run, card, budget, on_gpu), card["training"]

@@ -57,7 +57,6 @@ class Recipe:
         width: int | None = None,
         batch: int | None = None,
         validate_every: int | None = None,
-        ignore_label: int | None = None,
         largest_tile: int | None = None,
     ) -> "Recipe":
         """Copy with other numbers; None leaves one as it is.
@@ -78,7 +77,6 @@ class Recipe:
                 output_tile=tile,
             ),
             network=_changed(self.network, width=width),
-            weight_map=_changed(self.weight_map, ignore_label=ignore_label),
         )
 
 

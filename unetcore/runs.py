@@ -20,7 +20,7 @@ from unetcore.distributed import own_processes
 from unetcore.errors import InputError
 from unetcore.evaluate import OF_CELLS, OF_MEMBRANES
 from unetcore.history import Progress
-from unetcore.labels import IGNORED
+from unetcore.labels import IGNORED, known_labels
 from unetcore.model import UNet
 from unetcore.predict import Predictor, predict_probability
 from unetcore.produce import Products, Settings, produce_model
@@ -154,6 +154,7 @@ class Run:
             "labels_are": annotated.kind,
             "label_map": str(annotated.settings.label_map),
             "pixel_size_um": annotated.settings.pixel_size_um,
+            "channels": annotated.channels and list(annotated.channels),
             "held_out": held_out,
             "training_images": list(self.data.images.shape),
             "images_and_labels": self.data.checksum(),
@@ -239,7 +240,7 @@ class Run:
         ignored = labels == IGNORED
         return Validation(
             images,
-            np.where(ignored, 0, labels),
+            known_labels(labels),
             classes,
             weights,
             metrics=OF_CELLS if of_cells else OF_MEMBRANES,

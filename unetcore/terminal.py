@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from unetcore.data.annotated import AnnotatedImages
 from unetcore.history import Progress, progress_line
-from unetcore.labels import IGNORED
+from unetcore.instances import EIGHT_NEIGHBOURS
+from unetcore.labels import IGNORED, known_labels
 from unetcore.tables import MEASURES
 
 logger = logging.getLogger(__name__)
@@ -125,17 +126,16 @@ def facts_of(annotated: AnnotatedImages) -> dict:
 
 
 def _facts_of_image(name: str, image: np.ndarray, labels: np.ndarray, kind: str) -> dict:
-    known = labels != IGNORED
-    cells = np.where(known, labels, 0)
+    known, cells = labels != IGNORED, known_labels(labels)
     n_known = int(known.sum())
-    n_cells = ndimage.label(cells)[1] if kind == "mask" else len(np.unique(cells[cells > 0]))
+    parts = ndimage.label(cells, EIGHT_NEIGHBOURS)[0] if kind == "mask" else cells
     return {
         "name": name,
         "shape": list(labels.shape),
         "channels": len(image),
         "lowest": float(image.min()),
         "highest": float(image.max()),
-        "cells": int(n_cells),
+        "cells": int(np.count_nonzero(np.unique(parts))),
         "interior": float((cells > 0).sum() / max(n_known, 1)),
         "ignored": float(1 - known.mean()),
         "n_known": n_known,

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from unetcore.errors import InputError
 from unetcore.instances import EIGHT_NEIGHBOURS, instances
-from unetcore.labels import IGNORED
+from unetcore.labels import IGNORED, known_labels
 from unetcore.metrics import rand_error, seg
 
 CHOICES = tuple(k / 10 for k in range(1, 10))
@@ -77,7 +77,7 @@ def smallest_object(labels: Sequence[np.ndarray], kind: str) -> int:
 
 
 def _areas(labels: np.ndarray, kind: str) -> np.ndarray:
-    cells = np.where(labels == IGNORED, 0, labels)
+    cells = known_labels(labels)
     if kind == "mask":
         cells, _ = ndimage.label(cells, EIGHT_NEIGHBOURS)
     areas = np.bincount(cells.ravel())[1:]

@@ -9,19 +9,20 @@ import numpy as np
 from skimage.transform import resize
 
 from unetcore.data.entry import DataSettings
-from unetcore.data.files import is_zarr
 from unetcore.data.intensity import normalise
 from unetcore.data.io import grey_values
 from unetcore.data.label_map import LabelMap
-from unetcore.data.pictures import Picture, read_picture
+from unetcore.data.pictures import Picture, picture_files, read_picture
+from unetcore.data.rescaling import rescaled, scale_factor
 from unetcore.data.rois import SUFFIXES as OF_ROIS
 from unetcore.data.rois import read_rois
-from unetcore.data.samples import Sample, image_files
+from unetcore.data.samples import Sample
 from unetcore.data.swapped import looks_like_grey_values, swapped_labels
 from unetcore.errors import InputError
 from unetcore.geometry import mirror_index
-from unetcore.labels import IGNORED, known_labels
+from unetcore.labels import IGNORED, known_labels, whole_numbers
 
+RGB = ("red", "green", "blue")
 IN_ONE_PIECE = (*OF_ROIS, ".png", ".jpg", ".jpeg")  # files that are read as a whole
 
 
@@ -36,6 +37,7 @@ class AnnotatedImages:
     images : (C, H, W) array each, of the file's numbers, or float32 where images were brought to
         another size. Sizes may differ.
     labels : (H, W) uint16 array each: 0 = background, `IGNORED` = not known, else cell.
+    channels : their names, None where nobody names them.
     n_held_out : number of images, the last ones, that the sample sheet keeps from training.
     kind : what the labels are, "mask" or "instances".
     settings : by which they were read.
@@ -45,6 +47,7 @@ class AnnotatedImages:
     samples: tuple[str, ...]
     images: tuple[np.ndarray, ...]
     labels: tuple[np.ndarray, ...]
+    channels: tuple[str, ...] | None
     n_held_out: int
     kind: str
     settings: DataSettings
@@ -55,10 +58,10 @@ class AnnotatedImages:
         return len(self.images[0])
 
     @property
-    def smallest_shape(self) -> tuple[int, int]:
-        """Least height and least width in px of all images."""
+    def largest_shape(self) -> tuple[int, int]:
+        """Largest height and largest width in px of all images."""
         heights, widths = zip(*(labels.shape for labels in self.labels), strict=True)
-        return min(heights), min(widths)
+        return max(heights), max(widths)
 
     def ignored_share(self) -> float:
         """Share of all pixels that are ignored."""
@@ -94,8 +97,7 @@ class AnnotatedImages:
         ----------
         images : (C, H, W) array each, of the sizes of `self.images` and one number type.
         """
-        shapes = [labels.shape for labels in self.labels]
-        shape = tuple(map(max, zip(*shapes, strict=True)))
+        shapes, shape = [labels.shape for labels in self.labels], self.largest_shape
         stack = np.empty((len(shapes), self.n_channels, *shape), images[0].dtype)
         labels = np.full((len(shapes), *shape), IGNORED, np.uint16)
         for k, (height, width) in enumerate(shapes):
@@ -132,6 +134,7 @@ def read_annotated(
         samples=tuple(piece.sample for piece in slices),
         images=tuple(piece.image for piece in slices),
         labels=tuple(piece.labels for piece in slices),
+        channels=RGB if all("S" in pair.picture.axes for pair in pairs) else None,
         n_held_out=sum(piece.held_out for piece in slices),
         kind=kind,
         settings=settings,
@@ -231,7 +234,8 @@ def read_reference(
     """
     if Path(path).suffix.lower() in OF_ROIS:
         return read_rois(path, shape), None
-    _, labels = read_label_stack(path, label_map, None)
+    kind = "mask" if label_map.names_cells else "instances"
+    _, labels = read_label_stack(path, label_map, kind)
     ignored = labels == IGNORED
     return known_labels(labels), ignored if ignored.any() else None
 
@@ -254,7 +258,7 @@ def read_label_stack(path: Path, label_map: LabelMap, kind: str | None) -> tuple
     InputError : a file cannot be read, sizes differ, or there is not both cell and background.
     """
     path = Path(path)
-    files = image_files(path) if path.is_dir() and not is_zarr(path) else [path]
+    files = picture_files(path)
     stacks = [_read_label_image(file) for file in files]
     for file, stack in zip(files, stacks, strict=True):
         if stack.shape[1:] != stacks[0].shape[1:]:
@@ -265,6 +269,14 @@ def read_label_stack(path: Path, label_map: LabelMap, kind: str | None) -> tuple
     labels = label_map.apply(raw, kind, path)
     _refuse_one_class([labels], path)
     return kind, labels
+
+
+def _whole_numbers(labels: np.ndarray, path: Path) -> np.ndarray:
+    """Labels as integers >= 0."""
+    try:
+        return whole_numbers(labels)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 class _Problems:
@@ -297,7 +309,7 @@ class _Slice:
 
 def _read_pair(sample: Sample) -> Pair:
     picture = read_picture(sample.image)
-    raw = read_labels_of(sample.labels, picture)
+    raw = _whole_numbers(read_labels_of(sample.labels, picture), sample.labels)
     if len(np.unique(picture.pixels)) == 2 and len(np.unique(raw)) > 2:
         raise InputError(
             f"{sample.image}: two values only, and {sample.labels} has more: are images and labels "
@@ -333,13 +345,19 @@ def _slices(pair: Pair, kind: str, settings: DataSettings) -> list[_Slice]:
     sample, path = pair.sample, pair.sample.labels
     labels = settings.label_map.apply(pair.raw, kind, path)
     _refuse_meaningless(labels, kind, sample, settings)
-    size = wanted_size(pair, settings)
-    n_slices, is_held_out = len(labels), sample.split == "test"
+    factor = scale_of(pair, settings)
+    n_slices = len(labels)
     names = [sample.id] if n_slices == 1 else [f"{sample.id}-{z:02d}" for z in range(n_slices)]
     return [
-        _Slice(name, sample.id, _resized(image, size), _resized_labels(page, size), is_held_out)
+        _made(name, sample, _rescaled(image, factor), page)
         for name, image, page in zip(names, pair.picture.pixels, labels, strict=True)
     ]
+
+
+def _made(name: str, sample: Sample, image: np.ndarray, labels: np.ndarray) -> _Slice:
+    """Slice of an image, with labels of its size."""
+    labels = _resized_labels(labels, image.shape[-2:])
+    return _Slice(name, sample.id, image, labels, sample.split == "test")
 
 
 def _refuse_meaningless(labels, kind, sample, settings) -> None:
@@ -347,10 +365,11 @@ def _refuse_meaningless(labels, kind, sample, settings) -> None:
     known = labels != IGNORED
     if not known.any():
         raise InputError(f"{sample.labels}: every pixel is ignored")
-    if not (labels[known] > 0).any() and not settings.allow_empty:
+    if len(classes := np.unique(labels[known] > 0)) < 2 and not settings.allow_empty:
+        what = "cell, none background" if classes[0] else "background, none cell"
         raise InputError(
-            f"{sample.labels}: not one cell, every pixel is background: label it, or say that it "
-            "is meant (--allow-empty)"
+            f"{sample.labels}: every pixel is {what}: label it, or say that it is meant "
+            "(--allow-empty)"
         )
     if kind == "instances" and all(map(looks_like_grey_values, labels)):
         raise InputError(
@@ -379,27 +398,16 @@ def _refuse_swapped(annotated: AnnotatedImages, problems: _Problems) -> None:
         )
 
 
-def wanted_size(pair: Pair, settings: DataSettings) -> tuple[int, int]:
-    """Height and width at the pixel size that is wanted."""
-    height, width = pair.picture.pixels.shape[-2:]
-    if settings.pixel_size_um is None:
-        return height, width
+def scale_of(pair: Pair, settings: DataSettings) -> float:
+    """How many times longer the sides of an image become, see `unetcore.data.rescaling`."""
     own = pair.sample.pixel_size_um or pair.picture.pixel_size
-    if own is None:
-        raise InputError(
-            f"{pair.sample.image}: does not say its pixel size, and pixel_size_um is "
-            f"{settings.pixel_size_um:g}: give it in the sample sheet"
-        )
-    factor = own / settings.pixel_size_um
-    return max(1, round(height * factor)), max(1, round(width * factor))
+    wanted, how = settings.pixel_size_um, "pixel_size_um in the sample sheet"
+    return scale_factor(own, wanted, str(pair.sample.image), how=how)
 
 
-def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Image (C, H, W) of another size, smoothed where it shrinks."""
-    if image.shape[-2:] == size:
-        return image
-    grey, shape = grey_values(image, "slice", "image"), (len(image), *size)
-    return resize(grey, shape, order=1, mode="reflect", anti_aliasing=True).astype(np.float32)
+def _rescaled(image: np.ndarray, factor: float) -> np.ndarray:
+    """Image (C, H, W) on another pixel size; as it is where the factor is 1."""
+    return image if factor == 1 else rescaled(grey_values(image, "slice", "image"), factor)
 
 
 def _resized_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from numbers import Real
 from pathlib import Path
 
 import yaml
@@ -15,8 +16,8 @@ from unetcore.errors import InputError, first_line
 from unetcore.weight_settings import LABEL_KINDS
 
 SUFFIXES = (".yaml", ".yml")
-REQUIRED = ("title", "samples", "labels_are", "label_map", "pixel_size_um")
-OPTIONAL = ("allow_empty", "trust_pairs")
+REQUIRED = ("title", "samples", "labels_are", "label_map")
+OPTIONAL = ("pixel_size_um", "allow_empty", "trust_pairs")
 MOST_FOLDS = 5
 OF_MASKS = "[warping_error, rand_error, pixel_error, v_rand, v_info]"
 OF_INSTANCES = "[seg, iou]"
@@ -25,7 +26,7 @@ TEXT = """\
 #   unet validate {file}
 #   unet train {file} -o run
 # It is laid over the workflow's configuration for a cross-validation with tables and a report:
-#   snakemake own --cores all --configfile {file}
+#   snakemake own --cores all --configfile {file}   (in the folder of the workflow)
 
 datasets:
   {name}:
@@ -79,7 +80,8 @@ class DataSettings:
         if self.labels_are not in (None, *LABEL_KINDS):
             known = ", ".join(LABEL_KINDS)
             raise InputError(f"labels of kind {self.labels_are!r}: need one of {known}")
-        if self.pixel_size_um is not None and not 0 < self.pixel_size_um < math.inf:
+        size = self.pixel_size_um
+        if size is not None and not (isinstance(size, Real) and 0 < size < math.inf):
             raise InputError(f"pixel_size_um {self.pixel_size_um!r}: need a number above 0")
 
 
@@ -91,7 +93,7 @@ class Entry:
     ----------
     name : by which experiments ask for it.
     title : the same for people.
-    samples : its sample sheet.
+    samples : its sample sheet, named from the folder of the configuration file.
     settings : how its files are to be read.
     """
 
@@ -147,7 +149,6 @@ def entry_of(name: str, values: Mapping) -> Entry:
         settings = DataSettings(
             values["labels_are"],
             LabelMap(label_map),
-            values["pixel_size_um"],
             **{key: values[key] for key in OPTIONAL if key in values},
         )
     except (InputError, TypeError) as error:

@@ -28,7 +28,7 @@ def guess_settings(pairs: Sequence[Pair], given: DataSettings) -> DataSettings:
     kind = given.labels_are or kind_of(pairs, given.label_map)
     if given.labels_are is None and kind == "instances":
         _refuse_classes(pairs)
-    if kind != "mask" or CELL in given.label_map.meanings.values():
+    if kind != "mask" or given.label_map.names_cells:
         return DataSettings(kind, given.label_map, given.pixel_size_um)
     known = given.label_map.meanings
     values = np.unique(np.concatenate([np.unique(pair.raw) for pair in pairs])).tolist()

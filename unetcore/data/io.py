@@ -130,15 +130,15 @@ def open_labels(
 
 
 def open_known(
-    path: Path, label_map: LabelMap, kind: str, *, fill_missing: bool = False
+    path: Path, label_map: LabelMap, *, fill_missing: bool = False
 ) -> tuple["ConvertedStack", "ConvertedStack | None"]:
     """Labels as a map tells what they mean, read slice by slice, and which pixels are ignored.
 
     Parameters
     ----------
     path, fill_missing : as of `open_labels`.
-    label_map : what the values mean. An empty one leaves them as they are.
-    kind : "mask" or "instances".
+    label_map : what the values mean. An empty one leaves them as they are, and values that it does
+        not name stay cells with their number.
 
     Returns
     -------
@@ -148,6 +148,7 @@ def open_known(
     if not label_map.meanings:
         return open_labels(path, fill_missing=fill_missing), None
     stack = open_stack(path, fill_missing=fill_missing)
+    kind = "mask" if label_map.names_cells else "instances"
 
     def coded(labels, name):
         return label_map.apply(labels, kind, name)

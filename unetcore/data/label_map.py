@@ -62,6 +62,11 @@ class LabelMap:
     def __str__(self) -> str:
         return ",".join(f"{value}={meaning}" for value, meaning in self.meanings.items())
 
+    @property
+    def names_cells(self) -> bool:
+        """Whether it says which values are cells, as only that of a mask does."""
+        return CELL in self.meanings.values()
+
     def with_ignored(self, value: int | None) -> "LabelMap":
         """Map in which one value more is ignored; None: as it is."""
         if value is None:
@@ -102,7 +107,7 @@ class LabelMap:
         return self._mask(labels, name) if kind == "mask" else self._instances(labels, name)
 
     def _mask(self, labels, name):
-        if CELL not in self.meanings.values():
+        if not self.names_cells:
             return self._two_valued(labels, name)
         values, places = np.unique(labels, return_inverse=True)
         if unknown := [value for value in values.tolist() if value not in self.meanings]:
@@ -119,10 +124,10 @@ class LabelMap:
             check_mask(known)
         except InputError as error:
             raise InputError(f"{name}: {error}, or a label map") from error
-        return np.where(ignored, IGNORED, known > 0).astype(np.uint16)
+        return np.where(ignored, np.uint16(IGNORED), (known > 0).astype(np.uint16))
 
     def _instances(self, labels, name):
-        if CELL in self.meanings.values():
+        if self.names_cells:
             raise InputError(
                 f"label map {self}: in instances every number is a cell; name background and ignore"
             )
@@ -133,7 +138,7 @@ class LabelMap:
             cells = places.reshape(cells.shape) + (values[0] != 0)
             if cells.max() >= IGNORED:
                 raise InputError(f"{name}: {cells.max()} cells, at most {IGNORED - 1} are possible")
-        return np.where(ignored, IGNORED, cells).astype(np.uint16)
+        return np.where(ignored, np.uint16(IGNORED), cells.astype(np.uint16))
 
     def _pixels(self, labels, meaning):
         values = [value for value, what in self.meanings.items() if what == meaning]

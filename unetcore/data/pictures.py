@@ -113,8 +113,7 @@ def picture_files(path: Path) -> list[Path]:
     files = sorted(
         file
         for file in path.iterdir()
-        if not file.name.startswith(".")
-        and (is_zarr(file) or (file.suffix.lower() in FORMATS and file.is_file()))
+        if not file.name.startswith(".") and (is_zarr(file) or file.suffix.lower() in FORMATS)
     )
     if not files:
         raise InputError(f"{path}: no image in this folder ({KNOWN})")

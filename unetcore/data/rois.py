@@ -76,6 +76,11 @@ def _slice(region: ImagejRoi, n_slices: int, called: str) -> int:
     """Number of the slice that a region was drawn on, from 0."""
     if n_slices == 1:
         return 0
+    if region.z_position > 1 and region.t_position > 1:
+        raise InputError(
+            f"{called}: on slice {region.z_position} of time {region.t_position}; regions of "
+            "stacks with several times are not read: save each time as a stack of its own"
+        )
     position = max(region.position, region.z_position, region.t_position)
     if not 1 <= position <= n_slices:
         raise InputError(f"{called}: on slice {position}, expected one of 1 to {n_slices}")

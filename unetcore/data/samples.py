@@ -82,8 +82,9 @@ def read_samples(path: Path) -> list[Sample]:
 
     Parameters
     ----------
-    path : CSV file with the columns id, image, labels, split, and if wanted pixel_size_um. Files
-        are named from the folder of the sheet. An empty split is "train".
+    path : CSV file, parted by commas, semicolons or tabs, with the columns id, image, labels,
+        split, and if wanted pixel_size_um. Files are named from the folder of the sheet. An empty
+        split is "train".
 
     Raises
     ------
@@ -94,7 +95,8 @@ def read_samples(path: Path) -> list[Sample]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        reader = csv.DictReader(io.StringIO(path.read_text("utf-8-sig")))
+        text = path.read_text("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text), delimiter=_delimiter(text))
         rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV file in UTF-8 ({error})") from error
@@ -137,16 +139,10 @@ def write_samples(path: Path, samples: Sequence[Sample]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Images of a folder in the order of their names, without hidden ones.
-
-    Raises
-    ------
-    InputError : there is none.
-    """
-    if not (files := _files(folder, IMAGE_SUFFIXES)):
-        raise InputError(f"{folder}: no image in this folder ({', '.join(IMAGE_SUFFIXES)})")
-    return files
+def _delimiter(text: str) -> str:
+    """What parts columns: a comma, or what spreadsheets write in its place in some countries."""
+    header = text.partition("\n")[0]
+    return next((sign for sign in (",", ";", "\t") if sign in header), ",")
 
 
 def _sample(row: dict, folder: Path, where: str) -> Sample:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from unetcore import __version__, geometry
+from unetcore.predict import STATISTICS_SIDE
 from unetcore.recipes import FAST
 
 TOLERANCE = 1e-4  # of a probability: most that an exported form may differ from the network
@@ -243,11 +244,16 @@ def _cutting(card):
     )
 
 
+def _up_to(tiling):
+    """Sizes for which that holds; `unet predict` takes other statistics of larger images."""
+    return "" if tiling["equals_whole"] else f", of images of up to {STATISTICS_SIDE} px a side"
+
+
 def _expect(card):
     tiling, exact = card["tiling"], card["exactness"]
     lines = [
         f"Every exported form gives the probabilities of the network within {exact['tolerance']:g} "
-        "in float32."
+        f"in float32{_up_to(tiling)}."
     ]
     if exact["measured"]:
         found = ", ".join(f"`{name}` {value:.1e}" for name, value in exact["measured"].items())

@@ -9,7 +9,6 @@ both are of the padded head. `valid.bioimageio.yaml` is of the valid one.
 import hashlib
 import io
 import json
-import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +36,6 @@ except ModuleNotFoundError as error:
     ModelDescr = None
 
 WEIGHTS, CARD, README, COVER = "model.safetensors", "model.json", "README.md", "cover.png"
-TITLE = re.compile(r"[A-Za-z0-9_+\- ()]{5,128}")  # what the specification allows
 INPUT, OUTPUT = "image", "probability"
 
 

@@ -11,7 +11,7 @@ from skimage.transform import resize
 
 from unetcore.figures.panels import fill, legend_below, new_figure, show
 from unetcore.figures.style import BLUE, ORANGE, PURPLE, styled
-from unetcore.labels import IGNORED
+from unetcore.labels import IGNORED, known_labels
 
 MOST = 24  # images of a sheet
 COLUMNS = 4
@@ -82,7 +82,7 @@ def _grey(image):
 
 
 def _mark(axes, labels):
-    cells = np.where(labels == IGNORED, 0, labels)
+    cells = known_labels(labels)
     for where, colour, alpha in (
         (cells > 0, ORANGE, 0.3),
         (find_boundaries(cells, mode="inner"), ORANGE, 0.9),

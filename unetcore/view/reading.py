@@ -82,7 +82,7 @@ def open_reference(path: Path, shape: tuple[int, int, int], label_map: LabelMap)
     ignored : (N, H, W) bools, None where nothing is ignored.
     """
     if path.suffix.lower() not in IN_ONE_PIECE and _unread(path):
-        return open_known(path, label_map, "mask")
+        return open_known(path, label_map)
     return read_reference(path, shape, label_map)
 
 

@@ -208,7 +208,7 @@ def has_test_frames(dataset):
 def own_samples(dataset):
     """Sample sheet of a data set of one's own, or a refusal."""
     try:
-        return read_samples(OWN[dataset].samples)
+        return read_samples(SHEETS[dataset])
     except InputError as error:
         refuse(str(error))
     except ExceptionGroup as group:
@@ -223,6 +223,20 @@ def own_files(kind):
 def own_settings(wildcards):
     """Param function: how files of a data set of one's own are read."""
     return config["datasets"][wildcards.dataset]
+
+
+def own_facts(wildcards):
+    """Param function: what a model trained on images of one's own says of itself; else None."""
+    settings = EXPERIMENTS[wildcards.experiment]
+    if settings["dataset"] not in OWN:
+        return None
+    of_data = OWN[settings["dataset"]].settings
+    return {
+        "labels_are": of_data.labels_are,
+        "label_map": str(of_data.label_map),
+        "pixel_size_um": of_data.pixel_size_um,
+        "postprocessing": dict(settings["postprocessing"]),
+    }
 
 
 def ignore_label(wildcards):

@@ -181,17 +181,34 @@ def read_own_datasets():
         refuse(str(error))
 
 
+def sheet_of(name, entry):
+    """Sample sheet of a data set: named from the folder of the configuration that has the entry.
+
+    Where none of its files has it, from where Snakemake works.
+    """
+    for file in reversed(list(workflow.configfiles)):
+        content = yaml.safe_load(Path(file).read_text()) or {}
+        if name in (content.get("datasets") or {}):
+            return Path(file).resolve().parent / entry.samples
+    return entry.samples
+
+
 def with_own(catalog):
     """Catalogue with the data sets of one's own; none may have the name of another."""
     for name, entry in OWN.items():
         if name in catalog:
             refuse(f"datasets.{name}: a known data set has this name")
-        if not entry.samples.is_file():
+        if not SHEETS[name].is_file():
             refuse(f"datasets.{name}.samples: {entry.samples}: no such file")
         if entry.settings.labels_are is None:
             refuse(f"datasets.{name}.labels_are: null, need mask or instances")
         kind = entry.settings.labels_are
-        catalog[name] = own_dataset(name, entry.title, str(entry.samples), kind)
+        if kind == "mask" and entry.settings.allow_empty:
+            refuse(
+                f"datasets.{name}.allow_empty: true; the metrics of masks are undefined for images "
+                "without a cell: leave these images out here"
+            )
+        catalog[name] = own_dataset(name, entry.title, str(SHEETS[name]), kind)
     return catalog
 
 
@@ -282,6 +299,11 @@ def experiment(where, override):
     update_config(settings, override)
     if dataset in OWN:
         settings["weight_map"]["ignore_label"] = IGNORED
+        if settings["training"]["normalisation"] != "slice":
+            refuse(
+                f"{where}: normalisation {settings['training']['normalisation']!r} on images of "
+                "one's own, whose scale is not known: need slice"
+            )
     try:
         network = NetworkConfig(**settings["network"])
         check_expansive_width(network.expansive_width, network.width)
@@ -373,6 +395,7 @@ check_config()
 check_container()
 put_numbers_in_order()
 OWN = read_own_datasets()
+SHEETS = {name: sheet_of(name, entry) for name, entry in OWN.items()}
 DATASETS = with_own(read_datasets())
 GENERATED = [name for name, dataset in DATASETS.items() if dataset.generator]
 DOWNLOADED = [name for name, dataset in DATASETS.items() if dataset.archive]

@@ -104,7 +104,7 @@ use rule canonical as canonical_phantom with:
 rule canonical_samples:
     """Images, labels and frames of a data set of one's own."""
     input:
-        samples=lambda wildcards: str(OWN[wildcards.dataset].samples),
+        samples=lambda wildcards: str(SHEETS[wildcards.dataset]),
         image_files=own_files("image"),
         label_files=own_files("labels"),
     output:

@@ -33,6 +33,7 @@ rule train:
         network=setting("network"),
         augmentation=setting("augmentation"),
         training=decisive_settings,
+        facts=own_facts,
         code=training_code,
         # How it is watched and where it runs is nothing to train a network again for.
         watch=unrecorded(watch_settings),

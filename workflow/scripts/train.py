@@ -38,6 +38,7 @@ def main(
     postprocessing: dict,
     device: str,
     processes: int,
+    facts: dict | None = None,
     code: str = "",
     threads: int = 1,
 ) -> None:
@@ -54,6 +55,7 @@ def main(
         "split": split,
         "fold": fold,
         "held": Held(metrics, postprocessing),
+        "facts": facts,
     }
     launch(train_fold, arguments, processes, threads=max(1, threads // processes))
 
