@@ -14,6 +14,7 @@ from test_workflow import copy_workflow, snakemake
 from unetcore.checkpoint import load_model
 from unetcore.data.frames import read_frames
 from unetcore.data.io import read_images, read_labels, write_stack
+from unetcore.data.label_map import LabelMap
 from unetcore.data.phantom_cells import draw_sequence
 from unetcore.data.phantom_em import draw_sections
 from unetcore.labels import IGNORED
@@ -96,7 +97,8 @@ def test_its_models_say_what_unet_predict_must_know(workflow):
     _, description = load_model(model)
     entry = yaml.safe_load((workflow / "data/dataset.yaml").read_text())["experiments"]["own"]
     assert description["postprocessing"] == entry["postprocessing"]
-    assert description["label_map"] == "7=ignore,0=cell,255=background"
+    meanings = LabelMap.parse(description["label_map"]).meanings
+    assert meanings == {7: "ignore", 0: "cell", 255: "background"}
     assert description["pixel_size_um"] is None
 
 

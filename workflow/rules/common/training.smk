@@ -19,7 +19,7 @@ def validation_postprocessing(wildcards):
     """Param function: how cells are cut out where a training is watched; as the rule segment does."""
     field_of_interest = dataset_of(wildcards).field_of_interest
     settings = EXPERIMENTS[wildcards.experiment]["postprocessing"]
-    return {**settings, "field_of_interest": field_of_interest}
+    return {**settings, "border": field_of_interest}
 
 
 def tensorboard_folder(wildcards):
