@@ -243,8 +243,9 @@ def test_labels_of_each_other_are_noticed(tmp_path):
         image = (100 * mask + rng.integers(0, 80, mask.shape)).astype(np.uint8)
         of = {"a": 1, "b": 0, "c": 2}[name]
         pair(tmp_path, name, image, masks[of])
-    (line,) = problems_of(tmp_path)
-    assert line.startswith("a, b: the labels of each fit the other's image")
+    first, second = problems_of(tmp_path)
+    assert first.startswith("a: its labels do not fit it, those of b do: put them right, or say")
+    assert second.startswith("b: its labels do not fit it, those of a do")
     assert read_annotated(find_samples(tmp_path), DataSettings(trust_pairs=True)).names
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -37,7 +38,7 @@ def commands(page):
 
 def runnable(page):
     """Those that name the example and the files that come of it."""
-    named = ("try-it", "unet export run")
+    named = ("try-it", "unet export run", "my-cells", "new-images", "new.tif")
     return [line for line in commands(page) if any(name in line for name in named)]
 
 
@@ -52,6 +53,11 @@ def folder(tmp_path_factory):
                      "predict run try-it/new -o results"):  # fmt: skip
             result = unet(*line.split())
             assert result.exit_code == 0, result.output
+    for part in ("images", "labels"):
+        shutil.copytree(folder / "try-it" / part, folder / "my-cells" / part)
+    (folder / "new-images").mkdir()
+    for name in ("new.tif", "new-images/new.tif"):
+        shutil.copy(folder / "try-it/new/section-1.tif", folder / name)
     return folder
 
 
@@ -87,6 +93,8 @@ def test_command_of_a_page_works(folder, tmp_path, monkeypatch, page, line):
         return
     if words[:2] == ["new", "try-it"]:  # it is there already
         words[1] = str(tmp_path / "try-it")
+    elif words[:2] == ["new", "my-cells"]:
+        words.append("--force")
     result = unet(*words)
     assert result.exit_code == 0, result.output
 
@@ -94,3 +102,17 @@ def test_command_of_a_page_works(folder, tmp_path, monkeypatch, page, line):
 def test_three_commands_are_those_of_the_readme():
     said = [line.split()[1] for line in commands("README.md") if line.startswith("unet ")]
     assert said[:4] == ["new", "validate", "train", "predict"]
+
+
+@pytest.mark.slow
+def test_the_experiment_on_fewer_images_is_one(folder, tmp_path):
+    text = (ROOT / "docs/how-much-to-annotate.md").read_text("utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    entry = (folder / "try-it/dataset.yaml").read_text()
+    both = entry.replace("experiments:\n", f"experiments:\n{block}", 1)
+    (folder / "try-it/two.yaml").write_text(both)
+    dry = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "-n", "own"]
+    words = ["--cores", "1", "--configfile", folder / "try-it/two.yaml"]
+    result = subprocess.run([*dry, *words], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.search(r"^train +10$", result.stdout, re.MULTILINE)  # five folds of both

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from unetcore.data.phantom_cells import draw_sequence
-from unetcore.data.swapped import looks_like_grey_values, swapped_labels
+from unetcore.data.swapped import looks_like_grey_values, misplaced_labels
 from unetcore.labels import IGNORED
 
 
@@ -29,24 +29,30 @@ def blobs(seed):
     return image[None], mask.astype(np.uint16)
 
 
-def test_swapped_labels_are_found_and_right_ones_are_left_alone():
+def test_misplaced_labels_are_found_and_right_ones_are_left_alone():
     images, labels = zip(*map(blobs, range(5)), strict=True)
-    assert swapped_labels(images, labels) == []
+    assert misplaced_labels(images, labels) == []
     order = [0, 4, 2, 3, 1]
-    assert swapped_labels(images, [labels[k] for k in order]) == [(1, 4)]
+    assert misplaced_labels(images, [labels[k] for k in order]) == [(1, 4), (4, 1)]
+
+
+def test_labels_that_are_one_image_off_are_found():
+    images, labels = zip(*map(blobs, range(5)), strict=True)
+    shifted = [*labels[1:], labels[0]]  # image 1 has labels 2, which fit image 2
+    assert misplaced_labels(images, shifted) == [(0, 4), (1, 0), (2, 1), (3, 2), (4, 3)]
 
 
 def test_dark_cells_and_ignored_regions_make_no_difference():
     images, labels = zip(*map(blobs, range(3)), strict=True)
     images = [100 - image for image in images]
     labels = [np.where(np.arange(300) < 40, IGNORED, page).astype(np.uint16) for page in labels]
-    assert swapped_labels(images, labels) == []
-    assert swapped_labels(images, [labels[2], labels[1], labels[0]]) == [(0, 2)]
+    assert misplaced_labels(images, labels) == []
+    assert misplaced_labels(images, [labels[2], labels[1], labels[0]]) == [(0, 2), (2, 0)]
 
 
 def test_images_of_other_sizes_or_without_contrast_are_not_compared():
     images, labels = zip(*map(blobs, range(2)), strict=True)
     swapped = [labels[1], labels[0][:, :250]]
-    assert swapped_labels([images[0], images[1][:, :, :250]], swapped) == []
+    assert misplaced_labels([images[0], images[1][:, :, :250]], swapped) == []
     flat = [np.zeros((1, 200, 300))] * 2
-    assert swapped_labels(flat, labels[::-1]) == []
+    assert misplaced_labels(flat, labels[::-1]) == []

@@ -446,6 +446,12 @@ def _train(run) -> None:
         raise typer.Exit(INTERRUPTED) from None
     last = history[-1]
     say(f"{run.folder.model}: loss {last.loss:.4f} after {duration(last.seconds)}")
+    described = json.loads(run.folder.description.read_text())
+    cut = described["postprocessing"]
+    say(
+        f"Cells are cut out at threshold {cut['threshold']}, those of more than "
+        f"{cut['smallest_object']} px; chosen on {described['threshold_chosen_on']}."
+    )
 
 
 def _announced(run):

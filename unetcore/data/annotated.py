@@ -17,7 +17,7 @@ from unetcore.data.rescaling import rescaled, scale_factor
 from unetcore.data.rois import SUFFIXES as OF_ROIS
 from unetcore.data.rois import read_rois
 from unetcore.data.samples import Sample
-from unetcore.data.swapped import looks_like_grey_values, swapped_labels
+from unetcore.data.swapped import looks_like_grey_values, misplaced_labels
 from unetcore.errors import InputError
 from unetcore.geometry import mirror_index
 from unetcore.labels import IGNORED, known_labels, whole_numbers
@@ -141,7 +141,7 @@ def read_annotated(
     )
     problems.attempt(_refuse_one_class, annotated.labels, "labels")
     if not settings.trust_pairs:
-        _refuse_swapped(annotated, problems)
+        _refuse_misplaced(annotated, problems)
     problems.raise_any()
     return annotated
 
@@ -387,13 +387,13 @@ def _refuse_one_class(labels: Sequence[np.ndarray], name: Path | str) -> None:
         raise InputError(f"{name}: every pixel is {what}, expected background and cells")
 
 
-def _refuse_swapped(annotated: AnnotatedImages, problems: _Problems) -> None:
-    for i, j in swapped_labels(annotated.images, annotated.labels):
+def _refuse_misplaced(annotated: AnnotatedImages, problems: _Problems) -> None:
+    for i, j in misplaced_labels(annotated.images, annotated.labels):
         one, other = annotated.names[i], annotated.names[j]
         problems.found.append(
             InputError(
-                f"{one}, {other}: the labels of each fit the other's image: swap them, or say that "
-                "they are right (--trust-pairs)"
+                f"{one}: its labels do not fit it, those of {other} do: put them right, or say "
+                "that they are (--trust-pairs)"
             )
         )
 

@@ -50,10 +50,18 @@ def replacing(path: Path) -> Iterator[Path]:
     ------
     Path of the temporary file. It is removed if the block raises.
     """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+    with _folder_beside(path) as folder:
         temporary = Path(folder) / path.name
         yield temporary
         os.replace(temporary, path)
+
+
+def _folder_beside(path: Path) -> tempfile.TemporaryDirectory:
+    """Temporary folder beside a file; where it cannot be made, the file is named."""
+    try:
+        return tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:

@@ -48,8 +48,8 @@ def _refuse_classes(pairs) -> None:
     pieces = [ndimage.label(page == value)[1] for page in pages for value in np.unique(page)]
     if np.mean(pieces) > PIECES:
         raise InputError(
-            f"labels: the values {', '.join(map(str, values))}: say what they mean, as in "
-            "--label-map 0=ignore,1=background,2=cell, or --labels-are instances"
+            f"{pairs[0].sample.labels}: the values {', '.join(map(str, values))}: say what they "
+            "mean, as in --label-map 0=ignore,1=background,2=cell, or --labels-are instances"
         )
 
 

@@ -1,7 +1,6 @@
 """Files that were taken for one another: labels for images, and labels of another image."""
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 from scipy import ndimage
@@ -15,14 +14,14 @@ FITS, FITS_NOT = 0.8, 0.25  # standard deviations between cells and background
 FEW_VALUES, PIECES = 3, 10
 
 
-def swapped_labels(
+def misplaced_labels(
     images: Sequence[np.ndarray], labels: Sequence[np.ndarray]
 ) -> list[tuple[int, int]]:
-    """Pairs of images whose labels fit each other's image, and not their own.
+    """Images whose own labels do not fit them, and others do that do not fit their own image.
 
     How well labels fit an image is how many standard deviations lie between cells and background,
     in grey values or in their local contrast. Where cells do not differ from background in these,
-    nothing is found.
+    nothing is found, nor where images look alike.
 
     Parameters
     ----------
@@ -31,18 +30,19 @@ def swapped_labels(
 
     Returns
     -------
-    list of (i, j), i < j, numbers of images of the same size whose labels seem swapped.
+    list of (i, j), i ascending: number of an image, and of the labels of the same size that fit it
+        best.
     """
     thinned = [_thinned(*pair) for pair in zip(images[:MOST], labels[:MOST], strict=True)]
-    own = [_fit(features, cells) for features, cells in thinned]
-    doubtful = [k for k, fit in enumerate(own) if fit < FITS_NOT]
-    return [
-        (i, j)
-        for i, j in combinations(doubtful, 2)
-        if images[i].shape == images[j].shape
-        and _fit(thinned[i][0], thinned[j][1]) > FITS
-        and _fit(thinned[j][0], thinned[i][1]) > FITS
-    ]
+    doubtful = [k for k, pair in enumerate(thinned) if _fit(*pair) < FITS_NOT]
+    found = []
+    for i in doubtful:
+        others = [j for j in doubtful if j != i and images[i].shape == images[j].shape]
+        fits = {j: _fit(thinned[i][0], thinned[j][1]) for j in others}
+        best = max(fits, key=fits.get, default=None)
+        if best is not None and fits[best] > FITS:
+            found.append((i, best))
+    return found
 
 
 def looks_like_grey_values(labels: np.ndarray) -> bool:
