@@ -1,6 +1,7 @@
 """People's own images on the command line, from a folder to a trained network."""
 
 import csv
+import json
 import shlex
 
 import numpy as np
@@ -147,3 +148,20 @@ def test_images_that_are_too_small_are_refused_before_any_work(tmp_path, monkeyp
     for words in (("validate",), ("train", "-o", "run")):
         (line,) = refusal(words[0], tmp_path / "small", *words[1:])
         assert line == "error: a: no image is more than 20 x 30 px, need 64 a side"
+
+
+def test_every_verb_says_as_json_what_it_made(folder, small_recipe):
+    """And nothing else: a program reads it."""
+
+    def said(*words):
+        result = unet(*words, "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    assert said("new", folder)["label_map"] == "0=cell,255=background"
+    assert said("weights", folder / "labels/Bild 0.tif", "-o", "w.tif")["labels_are"] == "mask"
+    said("train", folder, "-o", "run", "--steps", 2, "--width", 2)
+    assert said("export", "run", "-o", "card.md")["made_by"].startswith("unetcore ")
+    image = folder / "images/Bild 0.tif"
+    said("predict", "run", image, "-o", "p.tif")
+    assert said("view", image, "p.tif", "-o", "p.html")["slices"] == 1

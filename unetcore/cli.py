@@ -153,6 +153,7 @@ def train(
     from unetcore.geometry import largest_tile_for
     from unetcore.runs import Run
 
+    be_quiet(is_quiet() or as_json)
     choose_device(device)  # if there is no GPU, say so before any work
     data = own_data(
         images,
@@ -166,7 +167,6 @@ def train(
     )
     annotated = data.read()
     refuse_too_small(annotated)
-    be_quiet(is_quiet() or as_json)
     show_annotated(annotated, data.is_guessed)
     chosen = RECIPES[recipe].changed(
         steps=steps,
@@ -341,6 +341,7 @@ def view(
     max_side: options.MaxSide = MAX_SIDE,
     title: options.Heading = None,
     threads: options.Threads = 1,
+    as_json: options.FactsAsJson = False,
 ) -> None:
     """Write a page to look at a prediction in a browser: one HTML file, for any place.
 
@@ -356,6 +357,7 @@ def view(
         segmentation=segmentation,
         slices=slices,
         threads=threads,
+        as_json=as_json,
         title=title or probability.name,
         threshold=threshold,
         smallest_object=smallest_object,
@@ -387,6 +389,7 @@ def weights(
     label_map: options.LabelMapText = None,
     ignore_label: options.IgnoreLabel = None,
     labels_are: options.LabelsAre = None,
+    as_json: options.FactsAsJson = False,
 ) -> None:
     """Write the loss weight of every pixel.
 
@@ -410,6 +413,11 @@ def weights(
     kind, stack = read_label_stack(labels, _label_map(label_map, ignore_label), labels_are)
     _, maps = weight_maps(stack, kind, config)
     write_stack(out, maps)
+    if as_json:
+        found = {"out": str(out), "maps": len(maps), "labels_are": kind}
+        found |= {"lowest": float(maps.min()), "highest": float(maps.max())}
+        typer.echo(json.dumps(found, indent=1))
+        return
     pages = count(len(maps), "weight map")
     say(f"{out}: {pages} of {kind}, weights {maps.min():.2f} to {maps.max():.2f}")
 

@@ -25,7 +25,7 @@ from unetcore.data.samples import Sample, find_samples, read_samples, write_samp
 from unetcore.errors import InputError
 from unetcore.geometry import largest_tile_for
 from unetcore.recipes import FAST
-from unetcore.terminal import command, count, facts_of, say, show_annotated
+from unetcore.terminal import be_quiet, command, count, facts_of, is_quiet, say, show_annotated
 from unetcore.thresholds import smallest_object
 
 LEAST_SIDE = 64  # px of an image with its mirror images, from which one tile can be cut
@@ -132,6 +132,7 @@ def new(
     pixel_size: options.WantedPixelSize = None,
     force: options.Force = False,
     example: options.Example = False,
+    as_json: options.FactsAsJson = False,
 ) -> None:
     """Describe a folder of images and labels, once for all other commands.
 
@@ -156,6 +157,11 @@ def new(
     text = entries.entry_text(entry, file, samples, n_slices, _numbers(pairs, settings))
     write_samples(sheet, samples)
     write_atomically(file, text.encode())
+    if as_json:
+        found = {"samples": str(sheet), "dataset": str(file), "images": len(samples)}
+        found |= {"labels_are": settings.labels_are, "label_map": str(settings.label_map)}
+        typer.echo(json.dumps(found, indent=1))
+        return
     say(f"{sheet}: {count(len(samples), 'image')} with labels")
     say(f"{file}: {_in_words(settings)}")
     _say_next("Look whether that is right by", command("validate", file))
@@ -180,6 +186,7 @@ def validate(
     from unetcore.figures.contact_sheet import contact_sheet
     from unetcore.figures.style import save
 
+    be_quiet(is_quiet() or as_json)
     data = own_data(
         images,
         labels,

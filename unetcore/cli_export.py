@@ -1,5 +1,9 @@
 """`unet export`: a trained network as a file that other programs open."""
 
+import json
+
+import typer
+
 from unetcore import cli_options as options
 from unetcore.terminal import command, say
 
@@ -11,6 +15,7 @@ def export(
     title: options.Title = None,
     licence: options.Licence = None,
     author: options.Author = None,
+    as_json: options.FactsAsJson = False,
 ) -> None:
     """Write a trained network for other programs.
 
@@ -26,6 +31,9 @@ def export(
     network, description = load_network(model)
     credits = Credits(title, licence, tuple(author or ()))
     card = export_model(network, description, out, head=head, credits=credits)
+    if as_json:
+        typer.echo(json.dumps(card, indent=1))
+        return
     say(f"{out}: {out.stat().st_size / 1e6:.1f} MB{_found(card)}")
     if licence is None and out.suffix.lower() == ".zip":
         say(

@@ -1,5 +1,6 @@
 """`unet view`: what it reads, and what it says of the page that it wrote."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ def view(
     segmentation: Path | None,
     slices: str | None,
     threads: int,
+    as_json: bool = False,
     **shown,
 ) -> None:
     """Read, evaluate where there are labels, write the page, and say what is on it.
@@ -36,6 +38,7 @@ def view(
     label_map : what the values of the labels mean.
     slices : those to be shown, as `slice_numbers` reads them.
     threads : that evaluate.
+    as_json : whether what was made is printed as JSON, and not in words.
     shown : further arguments of `unetcore.view.write_view`.
 
     Raises
@@ -73,6 +76,10 @@ def view(
         remark=remark,
         **shown,
     )
+    if as_json:
+        found = {"out": str(out), "slices": len(page.pages), "bytes": page.n_bytes}
+        typer.echo(json.dumps(found, indent=1))
+        return
     _tell(out, page, len(pages))
 
 
