@@ -31,9 +31,10 @@ def main(
     torch.set_num_threads(threads)
     take_gpus(1, device)
     keep_freed_memory()
+    pages = read_images(images)
     network, description = load_model(model)
     n_channels = network.settings["in_channels"]
-    frame = read_images(images)[:n_channels]
+    frame = pages[:n_channels]
     grey = to_unit_range(frame if n_channels == 1 else frame[None], images)
     maps, differences = predict_seams(grey, (network, description), tile=tile, device=device)
     write_stack(probability, maps)
