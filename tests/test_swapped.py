@@ -56,3 +56,11 @@ def test_images_of_other_sizes_or_without_contrast_are_not_compared():
     assert misplaced_labels([images[0], images[1][:, :, :250]], swapped) == []
     flat = [np.zeros((1, 200, 300))] * 2
     assert misplaced_labels(flat, labels[::-1]) == []
+
+
+def test_blank_images_and_those_without_known_labels_say_nothing():
+    """Their own labels do not fit, and those of others might: that is no mistake."""
+    images, labels = zip(*map(blobs, range(3)), strict=True)
+    images = [images[0], images[1] * 0 + 7, images[2]]
+    labels = [labels[0], labels[2], np.full_like(labels[2], IGNORED)]
+    assert misplaced_labels(images, labels) == []

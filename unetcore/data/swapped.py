@@ -34,7 +34,7 @@ def misplaced_labels(
         best.
     """
     thinned = [_thinned(*pair) for pair in zip(images[:MOST], labels[:MOST], strict=True)]
-    doubtful = [k for k, pair in enumerate(thinned) if _fit(*pair) < FITS_NOT]
+    doubtful = [k for k, pair in enumerate(thinned) if _tells(*pair) and _fit(*pair) < FITS_NOT]
     found = []
     for i in doubtful:
         others = [j for j in doubtful if j != i and images[i].shape == images[j].shape]
@@ -70,6 +70,12 @@ def _thinned(image, labels):
     contrast = [ndimage.gaussian_gradient_magnitude(channel, 1.5) for channel in image]
     features = np.concatenate((image, contrast))[:, ::step, ::step]
     return features.reshape(len(features), -1), labels[::step, ::step].ravel()
+
+
+def _tells(features, cells):
+    """Whether an image has contrast, and its labels cells and background."""
+    known = cells[cells != IGNORED]
+    return (known > 0).any() and (known == 0).any() and np.ptp(features, axis=1).any()
 
 
 def _fit(features, cells):
