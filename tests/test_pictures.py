@@ -1,5 +1,7 @@
 """Pictures in every kind of file: read, written, and refused in one line."""
 
+from dataclasses import replace
+
 import imagecodecs
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import zarr
 from ome_zarr_models.v04.image import ImageAttrs
 from PIL import Image
 
-from unetcore.data.pictures import Picture, read_picture, suffix_like, write_like
+from unetcore.data.pictures import Picture, read_head, read_picture, suffix_like, write_like
 from unetcore.errors import InputError
 
 SIDES = {"T": 2, "Z": 3, "C": 4, "Y": 20, "X": 31, "S": 3}
@@ -177,17 +179,102 @@ def test_number_types_stay(tmp_path, dtype):
     np.testing.assert_array_equal(picture.pixels[0, 0], array)
 
 
-def test_numbers_that_imagej_does_not_know_are_written_as_plain_tiff(tmp_path):
+def test_numbers_of_other_types_than_those_of_imagej_are_written(tmp_path):
     imagej(
         tmp_path / "a.tif", numbers("TZCYX"), "TZCYX", resolution=(4, 4), metadata={"unit": "um"}
     )
     picture = read_picture(tmp_path / "a.tif")
-    stack = np.arange(6 * 20 * 31, dtype=np.uint32).reshape(6, 20, 31) + 70_000
-    write_like(tmp_path / "b.tif", stack, picture)
-    again = read_picture(tmp_path / "b.tif")
-    assert (again.kind, again.axes, again.pixels.dtype) == ("tiff", "TZYX", np.uint32)
-    assert again.pixel_size == pytest.approx(0.25, rel=1e-6)
-    np.testing.assert_array_equal(again.pixels[:, 0], stack)
+    values = np.arange(6 * 20 * 31).reshape(6, 20, 31) + 70_000
+    kinds = {"float64": "tiff", "int64": "tiff", "uint32": "imagej", "int32": "imagej"}
+    for dtype, kind in kinds.items():
+        stack = values.astype(dtype)
+        write_like(tmp_path / "b.tif", stack, picture)
+        again = read_picture(tmp_path / "b.tif")
+        assert (again.kind, again.axes, again.pixels.dtype) == (kind, "TZYX", dtype)
+        assert again.pixel_size == pytest.approx(0.25, rel=1e-6)
+        np.testing.assert_array_equal(again.pixels[:, 0], stack)
+
+
+@pytest.mark.parametrize("name", ["b.tif", "b.ome.tif", "b.zarr"])
+def test_the_time_between_frames_is_kept(tmp_path, name):
+    """Of ImageJ and OME in other units than seconds; what has no time says none."""
+    said = {"finterval": 1.5, "tunit": "min"}
+    imagej(tmp_path / "a.tif", numbers("TCYX"), "TCYX", metadata=said)
+    of_ome = {"TimeIncrement": 90_000.0, "TimeIncrementUnit": "ms"}
+    ome(tmp_path / "a.ome.tif", numbers("TCYX"), "TCYX", **of_ome)
+    for source in ("a.tif", "a.ome.tif"):
+        picture = read_picture(tmp_path / source)
+        assert picture.frame_interval == 90
+        kind = "ome-tiff" if "ome" in name else "imagej"
+        write_like(tmp_path / name, picture.pixels[:, 0], replace(picture, kind=kind))
+        assert read_picture(tmp_path / name).frame_interval == 90
+    if name == "b.zarr":
+        attributes = zarr.open_group(tmp_path / name, mode="r").attrs.asdict()
+        ImageAttrs.model_validate(attributes)
+        time, scale = (
+            attributes["multiscales"][0]["axes"][0],
+            attributes["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"],
+        )
+        assert (time, scale[0]) == ({"name": "t", "type": "time", "unit": "second"}, 90)
+    still = replace(picture, axes="ZCYX")
+    write_like(tmp_path / name, picture.pixels[:, 0], replace(still, kind=kind))
+    assert read_picture(tmp_path / name).frame_interval is None
+
+
+@pytest.mark.parametrize(
+    "said", [{}, {"fps": 12}, {"finterval": 0}, {"finterval": 3, "tunit": "x"}]
+)
+def test_frames_of_unknown_intervals(tmp_path, said):
+    imagej(tmp_path / "a.tif", numbers("TYX"), "TYX", metadata=said)
+    assert read_picture(tmp_path / "a.tif").frame_interval is None
+
+
+@pytest.mark.parametrize("photometric", ["palette", "miniswhite"])
+def test_how_imagej_shows_numbers_does_not_change_them(tmp_path, photometric):
+    """Its 8-bit composites, to begin with, have a lookup table for each channel."""
+    array = numbers("CYX", np.uint8)
+    table = np.zeros((3, 256), np.uint16)
+    table[1] = np.arange(256)[::-1] * 257
+    how = {"colormap": table} if photometric == "palette" else {}
+    for name, description in (
+        ("a", tifffile.imagej_description(array.shape, axes="CYX")),
+        ("b", ""),
+    ):
+        tifffile.imwrite(
+            tmp_path / f"{name}.tif",
+            array,
+            photometric=photometric,
+            metadata=None,
+            description=description,
+            **how,
+        )
+    picture = read_picture(tmp_path / "a.tif")
+    assert (picture.axes, picture.kind) == ("CYX", "imagej")
+    np.testing.assert_array_equal(picture.pixels[0], array)
+    assert refusal(tmp_path / "b.tif").startswith(("a palette", "inverted grey values"))
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif", "a.zarr", "a.png"])
+def test_the_head_of_a_file_says_all_but_the_pixels(tmp_path, name):
+    if name == "a.png":
+        Image.fromarray(numbers("YX", np.uint8)).save(tmp_path / name)
+    elif name == "a.zarr":
+        make_zarr(tmp_path / name, numbers("TZCYX"), "TZCYX", [1.0, 2.0, 1.0, 0.5, 0.5])
+    else:
+        {"a.tif": imagej, "a.ome.tif": ome}[name](tmp_path / name, numbers("TZCYX"), "TZCYX")
+    picture, head = read_picture(tmp_path / name), read_head(tmp_path / name)
+    assert head.pixels.size == 0
+    assert head == replace(picture, pixels=head.pixels)
+    assert head.sides == dict(zip(picture.axes, picture.shape, strict=True))
+
+
+def test_images_count_as_in_imagej_unless_pages_have_no_names(tmp_path):
+    array = numbers("CZYX")
+    metadata = {"axes": "CZYX"}
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack", metadata=metadata)
+    ome(tmp_path / "a.ome.tif", array, "CZYX")
+    assert read_head(tmp_path / "a.tif").counted == "CZ"
+    assert read_head(tmp_path / "a.ome.tif").counted == "TZC"
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16])

@@ -58,16 +58,111 @@ def test_regions_of_a_stack_lie_on_their_slice(tmp_path):
     roiwrite(tmp_path / "a.zip", [square(0, 0, 2, name="a", position=3)])
     labels = read_rois(tmp_path / "a.zip", (3, 4, 4))
     assert labels.any(axis=(1, 2)).tolist() == [False, False, True]
-    with pytest.raises(InputError, match=r"region a: on slice 3, expected one of 1 to 2"):
+    with pytest.raises(InputError, match=r"region a: on image 3, expected one of 1 to 2"):
         read_rois(tmp_path / "a.zip", (2, 4, 4))
 
 
-def test_regions_of_several_times_and_slices_are_refused(tmp_path):
-    region = square(0, 0, 2, name="a")
-    region.z_position, region.t_position = 2, 3
-    roiwrite(tmp_path / "a.zip", [region])
-    with pytest.raises(InputError, match=r"region a: on slice 2 of time 3; regions of stacks with"):
-        read_rois(tmp_path / "a.zip", (6, 4, 4))
+def placed(**where):
+    region = square(0, 0, 2, name=where.pop("name", "a"))
+    for field, number in where.items():
+        setattr(region, field, number)
+    return region
+
+
+SIDES = {"T": 2, "Z": 3, "C": 2, "Y": 4, "X": 4}
+
+
+@pytest.mark.parametrize(
+    ("where", "sides", "expected"),
+    [
+        ({"position": 9}, SIDES, 4),  # time 2, depth 2, channel 1
+        ({"position": 10}, SIDES, 4),  # the same in channel 2
+        ({"position": 4}, {"T": 2, "Z": 3}, 3),
+        ({"position": 4}, {"Z": 3, "T": 2}, 1),  # depths are the slower axis of the file
+        ({"position": 5}, {"C": 2, "T": 6}, 2),
+        ({"z_position": 1, "t_position": 2}, SIDES, 3),
+        ({"c_position": 2, "z_position": 3, "t_position": 1}, SIDES, 2),
+        ({"z_position": 2, "t_position": 2}, {"Z": 3, "T": 2}, 3),
+        ({"c_position": 1, "z_position": 1, "t_position": 5}, {"T": 6, "C": 2}, 4),
+        ({"c_position": 1, "z_position": 5}, {"Z": 6, "C": 2}, 4),
+        ({"z_position": 5, "t_position": 1}, None, 4),
+        ({"name": "0011-0004-0005"}, SIDES, 5),  # as the ROI Manager calls it
+        ({"name": "0011-0004-0005", "position": 1}, SIDES, 0),
+    ],
+)
+def test_regions_of_hyperstacks_lie_on_their_slice(tmp_path, where, sides, expected):
+    roiwrite(tmp_path / "a.zip", [placed(**where)])
+    labels = read_rois(tmp_path / "a.zip", (6, 4, 4), sides)
+    assert np.flatnonzero(labels.any(axis=(1, 2))).tolist() == [expected]
+
+
+def test_pages_count_in_the_order_of_a_file_that_does_not_name_them(tmp_path):
+    roiwrite(tmp_path / "a.zip", [placed(position=5)])
+    labels = read_rois(tmp_path / "a.zip", (3, 4, 4), {"C": 2, "Z": 3}, "CZ")
+    assert labels.any(axis=(1, 2)).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("where", "sides", "message"),
+    [
+        ({}, SIDES, "region a: on no slice, expected one of 1 to 3: in Fiji, show where it lies"),
+        ({}, {"T": 6}, "region a: on no time, expected one of 1 to 6"),
+        ({"c_position": 1}, SIDES, "region a: on no slice, expected one of 1 to 3"),
+        ({"z_position": 2}, SIDES, "region a: on no time, expected one of 1 to 2"),
+        ({"t_position": 2}, SIDES, "region a: on no slice, expected one of 1 to 3"),
+        ({"z_position": 4, "t_position": 1}, SIDES, "on slice 4, expected one of 1 to 3"),
+        ({"z_position": 2, "t_position": 3}, SIDES, "on time 3, expected one of 1 to 2"),
+        ({"position": 13}, SIDES, "on image 13, expected one of 1 to 12"),
+        ({"z_position": 2, "t_position": 3}, None, "on time 3, expected one of 1 to 1"),
+        ({"z_position": 1, "t_position": 2}, None, "on time 2, expected one of 1 to 1"),
+        ({"name": "0011-0004"}, SIDES, "region 0011-0004: on no slice"),
+    ],
+)
+def test_regions_that_lie_on_no_slice_are_refused(tmp_path, where, sides, message):
+    roiwrite(tmp_path / "a.zip", [placed(**where)])
+    with pytest.raises(InputError, match=message) as caught:
+        read_rois(tmp_path / "a.zip", (6, 4, 4), sides)
+    assert "\n" not in str(caught.value)
+
+
+def test_of_centres_on_the_outline_those_to_the_right_and_below_are_inside(tmp_path):
+    roiwrite(tmp_path / "a.roi", polygon((0.5, 0.5), (3.5, 0.5), (3.5, 2.5), (0.5, 2.5)))
+    inside = read_rois(tmp_path / "a.roi", (1, 5, 5))[0]
+    assert np.argwhere(inside).tolist() == [[y, x] for y in (1, 2) for x in (1, 2, 3)]
+    roiwrite(tmp_path / "b.roi", polygon((0, 0), (4, 4), (0, 4)))  # through the diagonal's centres
+    assert read_rois(tmp_path / "b.roi", (1, 4, 4))[0].sum(axis=1).tolist() == [1, 2, 3, 4]
+
+
+def test_an_oval_is_its_equation_and_what_two_parts_share_is_out(tmp_path):
+    oval = ImagejRoi(roitype=ROI_TYPE.OVAL, left=-3, top=2, right=8, bottom=9)
+    roiwrite(tmp_path / "a.roi", oval)
+    y, x = np.mgrid[:12, :12] + 0.5
+    expected = ((y - 5.5) / 3.5) ** 2 + ((x - 2.5) / 5.5) ** 2 <= 1
+    np.testing.assert_array_equal(read_rois(tmp_path / "a.roi", (1, 12, 12))[0], expected)
+    ring = [0, 1, 1, 1, 9, 1, 1, 9, 9, 1, 1, 9, 4, 0, 3, 3, 1, 6, 3, 1, 6, 6, 1, 3, 6, 4]
+    composite = ImagejRoi(roitype=ROI_TYPE.RECT, left=1, top=1, right=9, bottom=9)
+    composite.multi_coordinates = np.array(ring, np.float32)
+    composite.shape_roi_size = len(ring)
+    roiwrite(tmp_path / "b.roi", composite)
+    labels = read_rois(tmp_path / "b.roi", (1, 12, 12))[0]
+    assert (labels.sum(), labels[3:6, 3:6].sum()) == (64 - 9, 0)
+
+
+def test_curves_of_composite_regions_are_followed(tmp_path):
+    bend = 100 * 4 / 3 * (np.sqrt(2) - 1)
+    quarter = [0, 0, 0, 1, 100, 0, 3, 100, bend, bend, 100, 0, 100, 4]  # of a circle
+    bow = [0, 120, 0, 2, 150, 90, 180, 0, 4]  # of a parabola, 2/3 * 60 * 45 px large
+    region = ImagejRoi(roitype=ROI_TYPE.RECT, left=0, top=0, right=180, bottom=100)
+    region.multi_coordinates = np.array(quarter + bow, np.float32)
+    region.shape_roi_size = len(region.multi_coordinates)
+    roiwrite(tmp_path / "a.roi", region)
+    labels = read_rois(tmp_path / "a.roi", (1, 120, 200))[0]
+    assert abs(int(labels[:, :110].sum()) - np.pi * 2500) < 10
+    assert abs(int(labels[:, 110:].sum()) - 1800) < 10
+    region.multi_coordinates[3] = 7
+    roiwrite(tmp_path / "a.roi", region)
+    with pytest.raises(InputError, match=r"a.roi: region 1: a damaged outline"):
+        read_rois(tmp_path / "a.roi", (1, 120, 200))
 
 
 @pytest.mark.parametrize(

@@ -306,7 +306,7 @@ def evaluate(
     found = read(probability)
     meanings = _label_map(label_map, ignore_label)
     if labels.suffix.lower() in IN_ONE_PIECE:
-        reference, ignored = read_reference(labels, found.shape, meanings)
+        reference, ignored = read_reference(labels, found.shape, meanings, probability)
     else:
         reference, ignored = open_known(labels, meanings, fill_missing=fill_missing)
     check_pair(found, reference, images_name=probability, labels_name=labels)

@@ -52,7 +52,7 @@ def view(
     stacks = {image: images}
     reference = ignored = cells = None
     if labels:
-        reference, ignored = open_reference(labels, maps.shape, label_map)
+        reference, ignored = open_reference(labels, maps.shape, label_map, image)
         stacks[labels] = reference
     if segmentation:
         stacks[segmentation] = cells = open_cells(segmentation)

@@ -1,5 +1,6 @@
 """Images and labels that people bring, checked before anything is trained."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from unetcore.data.entry import DataSettings
 from unetcore.data.intensity import normalise
 from unetcore.data.io import grey_values
 from unetcore.data.label_map import LabelMap
-from unetcore.data.pictures import Picture, picture_files, read_picture
+from unetcore.data.pictures import Picture, picture_files, read_head, read_picture
 from unetcore.data.rescaling import rescaled, scale_factor
 from unetcore.data.rois import SUFFIXES as OF_ROIS
 from unetcore.data.rois import read_rois
@@ -189,7 +190,7 @@ def read_labels_of(path: Path, picture: Picture) -> np.ndarray:
     path = Path(path)
     n_slices, _, *size = picture.pixels.shape
     if path.suffix.lower() in OF_ROIS:
-        return read_rois(path, (n_slices, *size))
+        return read_rois(path, (n_slices, *size), picture.sides, picture.counted)
     stack = _read_label_image(path)
     if len(stack) != n_slices:
         raise InputError(
@@ -217,7 +218,7 @@ def _read_label_image(path: Path) -> np.ndarray:
 
 
 def read_reference(
-    path: Path, shape: tuple[int, int, int], label_map: LabelMap
+    path: Path, shape: tuple[int, int, int], label_map: LabelMap, image: Path | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Labels that a prediction is compared with, and which pixels are ignored.
 
@@ -226,6 +227,7 @@ def read_reference(
     path : image of labels, folder of them, or Fiji's regions.
     shape : (N, H, W) of the prediction, which regions are drawn on.
     label_map : what values mean.
+    image : file of the image or the prediction, which says how many times and depths there are.
 
     Returns
     -------
@@ -233,11 +235,20 @@ def read_reference(
     ignored : (N, H, W) bools, None where nothing is ignored.
     """
     if Path(path).suffix.lower() in OF_ROIS:
-        return read_rois(path, shape), None
+        return read_rois(path, shape, *_counted(image, shape[0])), None
     kind = "mask" if label_map.names_cells else "instances"
     _, labels = read_label_stack(path, label_map, kind)
     ignored = labels == IGNORED
     return known_labels(labels), ignored if ignored.any() else None
+
+
+def _counted(image: Path | None, n_slices: int) -> tuple[dict[str, int], str] | tuple[()]:
+    """How the slices of an image count, see `read_rois`; nothing if it does not say."""
+    if image is None or n_slices == 1 or picture_files(image) != [image]:
+        return ()
+    head = read_head(image)
+    counts = [head.sides[letter] for letter in head.axes if letter in "TZ"]
+    return (head.sides, head.counted) if math.prod(counts) == n_slices else ()
 
 
 def read_label_stack(path: Path, label_map: LabelMap, kind: str | None) -> tuple[str, np.ndarray]:

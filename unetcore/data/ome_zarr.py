@@ -329,14 +329,16 @@ def halved(image: np.ndarray) -> np.ndarray:
 def _metadata(name: str, levels: int, scale: Scale, axes: str = "zyx") -> dict[str, Any]:
     """Attributes of an OME-Zarr image, by the specification of version 0.4."""
     unit = {"unit": scale.unit} if scale.unit else {}
-    voxel = dict(zip("zyx", scale.voxel, strict=True))
+    interval = scale.frame_interval
+    of_time = {"unit": "second"} if interval else {}
+    voxel = dict(zip("tzyx", (interval or 1.0, *scale.voxel), strict=True))
     return {
         "multiscales": [
             {
                 "version": "0.4",
                 "name": name,
                 "axes": [
-                    {"name": axis, "type": "time"}
+                    {"name": axis, "type": "time", **of_time}
                     if axis == "t"
                     else {"name": axis, "type": "space", **unit}
                     for axis in axes

@@ -22,7 +22,7 @@ from unetcore.data.stacks import (
     refuse_missing_chunks,
 )
 from unetcore.data.tiff import refuse_empty
-from unetcore.data.tiff_picture import read_tiff, write_tiff
+from unetcore.data.tiff_picture import Sizes, read_tiff, write_tiff
 from unetcore.errors import InputError
 
 KNOWN = "TIFF, PNG, JPEG or OME-Zarr"
@@ -61,6 +61,7 @@ class Picture:
     pixel_size : side of a pixel in um; None if the file does not say, or not one for both axes.
     z_spacing : um, None if the file does not say.
     kind : "tiff", "imagej", "ome-tiff", "png", "jpeg" or "zarr".
+    frame_interval : time between frames in s, None if the file does not say.
     """
 
     path: Path
@@ -70,6 +71,20 @@ class Picture:
     pixel_size: float | None
     z_spacing: float | None
     kind: str
+    frame_interval: float | None = None
+
+    @property
+    def sides(self) -> dict[str, int]:
+        """Length of each axis of the file, by its letter."""
+        return dict(zip(self.axes, self.shape, strict=True))
+
+    @property
+    def counted(self) -> str:
+        """Axes by which ImageJ numbers the images of the file, the slowest first.
+
+        It goes by its own order, except through pages of which a file does not say what they are.
+        """
+        return "".join(filter("TZC".__contains__, self.axes)) if self.kind == "tiff" else "TZC"
 
 
 def read_picture(path: Path) -> Picture:
@@ -89,12 +104,26 @@ def read_picture(path: Path) -> Picture:
         with alpha channel or palette, in colours other than RGB, or with NaN.
     """
     path = Path(path)
-    raw = _read_zarr(path) if is_zarr(path) else _read_file(path)
+    raw = _read_raw(path)
     if raw.pixels.dtype.kind not in "biuf":
         raise InputError(f"{path}: values of type {raw.pixels.dtype}, expected real numbers")
     _refuse_not_finite(raw, path)
-    shape, sizes = raw.pixels.shape, (raw.pixel_size, raw.z_spacing)
-    return Picture(path, as_stack(raw), raw.axes, shape, *sizes, raw.kind)
+    return _picture(path, raw, as_stack(raw))
+
+
+def read_head(path: Path) -> Picture:
+    """Read what a file says of its image, without the pixels where they need not be read for it.
+
+    Returns
+    -------
+    Picture of no pixels.
+
+    Raises
+    ------
+    InputError : as `read_picture`; pixels are not looked at.
+    """
+    path = Path(path)
+    return _picture(path, _read_raw(path, head=True), np.empty(0))
 
 
 def picture_files(path: Path) -> list[Path]:
@@ -136,7 +165,7 @@ def name_of(path: Path) -> str:
 
 
 def write_like(path: Path, stack: np.ndarray, picture: Picture) -> None:
-    """Write a result with the axes and the pixel size of a picture, whole or not at all.
+    """Write a result with the axes and the scale of a picture, whole or not at all.
 
     Parameters
     ----------
@@ -154,12 +183,12 @@ def write_like(path: Path, stack: np.ndarray, picture: Picture) -> None:
     if stack.dtype == bool:
         stack = stack.astype(np.uint8) * np.uint8(255)
     array, axes = _unfolded(stack, picture)
-    sizes = picture.pixel_size, picture.z_spacing
     suffix = path.suffix.lower()
     if suffix in TIFF_SUFFIXES:
-        write_tiff(path, array, axes, *sizes, ome=picture.kind == "ome-tiff")
+        scale = Sizes(picture.pixel_size, picture.z_spacing, picture.frame_interval)
+        write_tiff(path, array, axes, scale, ome=picture.kind == "ome-tiff")
     elif suffix == ".zarr":
-        write_image(path, array, axes.lower(), _scale(*sizes))
+        write_image(path, array, axes.lower(), _scale(picture))
     elif suffix == ".png":
         if len(stack) > 1 or stack.dtype.name not in LARGEST:
             raise InputError(
@@ -185,7 +214,24 @@ def suffix_like(picture: Picture, stack: np.ndarray) -> str:
     return ".tif"
 
 
-def _read_file(path: Path) -> RawImage:
+def _picture(path: Path, raw: RawImage, pixels: np.ndarray) -> Picture:
+    return Picture(
+        path=path,
+        pixels=pixels,
+        axes=raw.axes,
+        shape=raw.pixels.shape,
+        pixel_size=raw.pixel_size,
+        z_spacing=raw.z_spacing,
+        kind=raw.kind,
+        frame_interval=raw.frame_interval,
+    )
+
+
+def _read_raw(path: Path, *, head: bool = False) -> RawImage:
+    return _read_zarr(path, head=head) if is_zarr(path) else _read_file(path, head=head)
+
+
+def _read_file(path: Path, *, head: bool) -> RawImage:
     if path.is_dir():
         raise InputError(f"{path}: a folder, expected one image ({KNOWN})")
     if not path.is_file():
@@ -198,7 +244,7 @@ def _read_file(path: Path) -> RawImage:
     if found != named:
         what = f"a {found} file" if found else f"no {named} file"
         raise InputError(f"{path}: its name says {named}, but it is {what}")
-    return read_tiff(path) if named == "TIFF" else read_png_or_jpeg(path, named.lower())
+    return read_tiff(path, head=head) if named == "TIFF" else read_png_or_jpeg(path, named.lower())
 
 
 def _format_of(path: Path) -> str | None:
@@ -208,32 +254,36 @@ def _format_of(path: Path) -> str | None:
     return next((name for start, name in BEGINNINGS.items() if head.startswith(start)), None)
 
 
-def _read_zarr(path: Path) -> RawImage:
+def _read_zarr(path: Path, *, head: bool) -> RawImage:
     array, names, scale = open_array(path)
     refuse_empty(array.shape, path)
     axes = "".join(names).upper() or "I" * (len(array.shape) - 2) + "YX"
     axes = named_axes(axes, array.shape, path)
-    refuse_missing_chunks(array, path)
-    with reading_zarr(path):
-        pixels = np.asarray(array[...])
+    if head:
+        pixels = np.broadcast_to(array.dtype.type(0), array.shape)
+    else:
+        refuse_missing_chunks(array, path)
+        with reading_zarr(path):
+            pixels = np.asarray(array[...])
     z, y, x = (in_micrometres(side, scale.unit) for side in scale.voxel)
-    return RawImage(pixels, axes, of_square(x, y), z if "Z" in axes else None, "zarr")
+    z = z if "Z" in axes else None
+    return RawImage(pixels, axes, of_square(x, y), z, "zarr", scale.frame_interval)
 
 
 def _unfolded(stack: np.ndarray, picture: Picture) -> tuple[np.ndarray, str]:
     """(Z, H, W) by the axes of a picture, but those of channels, and their letters."""
-    sides = dict(zip(picture.axes, picture.shape, strict=True))
     axes = [letter for letter in picture.axes if letter not in OF_CHANNELS]
     counted = [letter for letter in axes if letter in "TZ"]
-    array = stack.reshape(*(sides[letter] for letter in counted), *stack.shape[1:])
+    array = stack.reshape(*(picture.sides[letter] for letter in counted), *stack.shape[1:])
     order = [[*counted, "Y", "X"].index(letter) for letter in axes]
     return array.transpose(order), "".join(axes)
 
 
-def _scale(pixel_size: float | None, z_spacing: float | None) -> Scale:
-    if pixel_size is None:
-        return Scale()
-    return Scale((z_spacing or 1.0, pixel_size, pixel_size), "micrometer")
+def _scale(picture: Picture) -> Scale:
+    if (side := picture.pixel_size) is None:
+        return Scale(frame_interval=picture.frame_interval)
+    voxel = picture.z_spacing or 1.0, side, side
+    return Scale(voxel, "micrometer", picture.frame_interval)
 
 
 def _refuse_not_finite(raw: RawImage, path: Path) -> None:

@@ -1,6 +1,7 @@
-"""Sizes of pixels in micrometres, whatever unit a file states them in."""
+"""Sizes of pixels in micrometres and times in seconds, whatever unit a file states them in."""
 
 import math
+from collections.abc import Mapping
 
 # Two characters look like µ, and ImageJ escapes either.
 MICROMETRES = {
@@ -14,6 +15,15 @@ MICROMETRES = {
     **dict.fromkeys(("m", "meter", "metre"), 1e6),
     **dict.fromkeys(("in", "inch", "inches"), 25_400.0),
 }
+SECONDS = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
+    **dict.fromkeys(("ms", "msec", "millisecond", "milliseconds"), 1e-3),
+    **dict.fromkeys(("µs", "μs", r"\u00b5s", r"\u03bcs", "us", "usec", "microsecond"), 1e-6),
+    **dict.fromkeys(("ns", "nanosecond"), 1e-9),
+    **dict.fromkeys(("min", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86_400.0),
+}
 OF_PRINTERS = 20.0  # um; 1,270 pixels per inch
 
 
@@ -25,10 +35,18 @@ def in_micrometres(length: float | None, unit: str | None) -> float | None:
     >>> in_micrometres(0.25, "micron"), in_micrometres(5, "nm"), in_micrometres(1, "pixel")
     (0.25, 0.005, None)
     """
-    factor = MICROMETRES.get((unit or "").strip().lower())
-    if factor is None or length is None or not 0 < length < math.inf:
-        return None
-    return length * factor
+    return _converted(length, unit, MICROMETRES)
+
+
+def in_seconds(time: float | None, unit: str | None) -> float | None:
+    """A time in s; None where it, or its unit, is unknown or makes no sense.
+
+    Examples
+    --------
+    >>> in_seconds(1.5, "min"), in_seconds(40, "ms"), in_seconds(0, "s"), in_seconds(1, "frame")
+    (90.0, 0.04, None, None)
+    """
+    return _converted(time, unit, SECONDS)
 
 
 def of_resolution(per_unit: float | None, unit: str | None) -> float | None:
@@ -51,3 +69,10 @@ def of_square(x: float | None, y: float | None) -> float | None:
     if x is None or y is None or not math.isclose(x, y, rel_tol=0.01):
         return None
     return x
+
+
+def _converted(value: float | None, unit: str | None, factors: Mapping[str, float]) -> float | None:
+    factor = factors.get((unit or "").strip().lower())
+    if factor is None or value is None or not 0 < value < math.inf:
+        return None
+    return value * factor

@@ -22,6 +22,7 @@ class RawImage(NamedTuple):
     pixel_size : side of a pixel in um, None if the file does not say.
     z_spacing : distance of slices in um, None if the file does not say.
     kind : "tiff", "imagej", "ome-tiff", "png", "jpeg" or "zarr".
+    frame_interval : time between frames in s, None if the file does not say.
     """
 
     pixels: np.ndarray
@@ -29,6 +30,7 @@ class RawImage(NamedTuple):
     pixel_size: float | None
     z_spacing: float | None
     kind: str
+    frame_interval: float | None = None
 
 
 def named_axes(axes: str, shape: tuple[int, ...], path: Path) -> str:

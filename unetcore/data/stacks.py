@@ -20,6 +20,7 @@ import numpy as np
 import tifffile
 
 from unetcore.data.files import is_zarr
+from unetcore.data.pixel_size import in_seconds
 from unetcore.data.tiff import reading, refuse_colour, refuse_empty
 from unetcore.errors import InputError, first_line
 
@@ -28,10 +29,14 @@ TIFF_SUFFIXES = (".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Scale:
-    """Distance of neighbouring voxels along z, y and x, and its unit if that is known."""
+    """Distance of neighbouring voxels along z, y and x, and its unit if that is known.
+
+    The frame interval is in s, None if it is not known.
+    """
 
     voxel: tuple[float, float, float] = (1.0, 1.0, 1.0)
     unit: str | None = None
+    frame_interval: float | None = None
 
 
 class Stack:
@@ -390,16 +395,21 @@ def _name_of(axis: dict | str) -> str:
 
 def _scale(image: dict, dataset: dict, names: Sequence[str]) -> Scale:
     """Size of a voxel as the metadata of an OME-Zarr image say it."""
-    by_name = dict.fromkeys("zyx", 1.0)
+    by_name = dict.fromkeys("tzyx", 1.0)
     for described in (dataset, image):  # the second is of all resolutions
         for transform in described.get("coordinateTransformations", []):
             if transform.get("type") == "scale":
                 for name, factor in zip(names, transform["scale"], strict=True):
                     by_name[name] = by_name.get(name, 1.0) * factor
-    axes = [axis for axis in image.get("axes", []) if _name_of(axis) in "yx"]
+    interval = in_seconds(by_name["t"], _unit_of("t", image))
+    return Scale(tuple(float(by_name[axis]) for axis in "zyx"), _unit_of("yx", image), interval)
+
+
+def _unit_of(names: str, image: dict) -> str | None:
+    """Unit that axes of these names have in common, None if there is none."""
+    axes = [axis for axis in image.get("axes", []) if _name_of(axis) in names]
     units = {axis.get("unit") for axis in axes if isinstance(axis, dict)}
-    unit = units.pop() if len(units) == 1 else None
-    return Scale(tuple(float(by_name[axis]) for axis in "zyx"), unit)
+    return units.pop() if len(units) == 1 else None
 
 
 def _touched(span: slice, side: int) -> range:

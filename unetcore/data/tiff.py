@@ -51,10 +51,9 @@ def refuse_colour(file: tifffile.TiffFile, path: Path) -> None:
     page = file.pages.first
     if page.samplesperpixel > 1 or page.photometric == tifffile.PHOTOMETRIC.YCBCR:
         raise InputError(f"{path}: a colour image ({page.photometric.name}), expected grey values")
-    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not is_grey_ramp(page.colormap):
+    if has_palette(file):
         raise InputError(f"{path}: a colour image (palette), expected grey values")
-    # Pages of single bits are stored "0 is white" by habit, whatever their writer meant by them.
-    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample > 1:
+    if is_inverted(file):
         raise InputError(f"{path}: inverted grey values (0 is white), expected 0 to be black")
     if len(file.series) > 1:
         raise InputError(f"{path}: pages of different size or type, expected one size")
@@ -72,6 +71,26 @@ def refuse_empty(shape: tuple[int, ...], name: Path | str) -> None:
     """Refuse an image without a pixel."""
     if 0 in shape:
         raise InputError(f"{name}: an image of shape {shape}, expected at least one pixel")
+
+
+def has_palette(file: tifffile.TiffFile) -> bool:
+    """Whether pixels are numbers of colours.
+
+    In files of ImageJ they are values, and its lookup table only says how they are shown.
+    """
+    page = file.pages.first
+    is_palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
+    return is_palette and not file.is_imagej and not is_grey_ramp(page.colormap)
+
+
+def is_inverted(file: tifffile.TiffFile) -> bool:
+    """Whether 0 means white; see `has_palette` for files of ImageJ.
+
+    Pages of single bits are stored so by habit, whatever their writer meant by them.
+    """
+    page = file.pages.first
+    is_inverted = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.bitspersample > 1
+    return is_inverted and not file.is_imagej
 
 
 def is_grey_ramp(colormap: np.ndarray) -> bool:

@@ -2,6 +2,7 @@
 
 import uuid
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
@@ -10,20 +11,33 @@ from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 
 from unetcore.data.files import check_space, replacing
 from unetcore.data.io import pixel_digest
-from unetcore.data.pixel_size import in_micrometres, of_resolution, of_square
+from unetcore.data.pixel_size import in_micrometres, in_seconds, of_resolution, of_square
 from unetcore.data.raw_image import RawImage, named_axes
-from unetcore.data.tiff import is_grey_ramp, reading, refuse_empty
+from unetcore.data.tiff import has_palette, is_inverted, reading, refuse_empty
 from unetcore.errors import InputError
 
 UNITS = {2: "inch", 3: "cm"}  # the tag ResolutionUnit
+KNOWN = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.PALETTE, PHOTOMETRIC.RGB)
 OF_JPEG = (COMPRESSION.JPEG, COMPRESSION.OJPEG, COMPRESSION.JPEG_LOSSY)
-OF_IMAGEJ = ("uint8", "uint16", "float32")
+OF_IMAGEJ = ("uint8", "uint16", "float32", "int32", "uint32")
 LARGEST_OF_IMAGEJ = 2**32 - 2**25  # bytes, with room for the rest of the file
 DEFLATE = {"compression": "zlib", "compressionargs": {"level": 1}}
 
 
-def read_tiff(path: Path) -> RawImage:
+class Sizes(NamedTuple):
+    """What a file says of scale: side of a pixel and distance of slices in um, of frames in s."""
+
+    pixel: float | None = None
+    z: float | None = None
+    frame: float | None = None
+
+
+def read_tiff(path: Path, *, head: bool = False) -> RawImage:
     """Read a TIFF file.
+
+    Parameters
+    ----------
+    head : whether pixels are left out: there is one value in place of all, which takes no memory.
 
     Raises
     ------
@@ -31,7 +45,7 @@ def read_tiff(path: Path) -> RawImage:
         holds images of several sizes.
     """
     with reading(path), tifffile.TiffFile(path) as file:
-        _refuse_colours(file.pages.first, path)
+        _refuse_colours(file, path)
         if len(file.series) > 1:
             raise InputError(
                 f"{path}: {len(file.series)} images of different size or type, expected one"
@@ -41,15 +55,15 @@ def read_tiff(path: Path) -> RawImage:
         axes = named_axes(series.axes, series.shape, path)
         sizes = _sizes(file)
         kind = "ome-tiff" if file.is_ome else "imagej" if file.is_imagej else "tiff"
-        return RawImage(series.asarray(), axes, *sizes, kind)
+        pixels = np.broadcast_to(series.dtype.type(0), series.shape) if head else series.asarray()
+        return RawImage(pixels, axes, sizes.pixel, sizes.z, kind, sizes.frame)
 
 
 def write_tiff(
     path: Path,
     array: np.ndarray,
     axes: str,
-    pixel_size: float | None,
-    z_spacing: float | None,
+    sizes: Sizes,
     *,
     ome: bool = False,
 ) -> None:
@@ -57,10 +71,11 @@ def write_tiff(
 
     Parameters
     ----------
-    array : number type as tifffile takes it. ImageJ knows uint8, uint16 and float32 and files of
-        up to 4 GB; anything else becomes a plain TIFF file.
+    array : number type as tifffile takes it. ImageJ knows uint8, uint16 and float32, shows int32
+        and uint32 as floats, and opens files of up to 4 GB; anything else becomes a plain TIFF
+        file.
     axes : out of T, Z, Y and X, in the order of `array`.
-    pixel_size, z_spacing : um, None if unknown.
+    sizes : those that are known are written.
 
     Raises
     ------
@@ -79,48 +94,58 @@ def write_tiff(
             np.ascontiguousarray(array),
             photometric="minisblack",
             **DEFLATE,
-            **described(array, axes, pixel_size, z_spacing),
+            **described(array, axes, sizes),
         )
 
 
-def _imagej(array, axes, pixel_size, z_spacing):
-    metadata = {"axes": axes}
-    if pixel_size is None:
-        return {"imagej": True, "metadata": metadata}
-    metadata |= {"unit": "um"} | ({} if z_spacing is None else {"spacing": z_spacing})
-    return {"imagej": True, "metadata": metadata, "resolution": (1 / pixel_size,) * 2}
+def _imagej(array, axes, sizes):
+    said = {}
+    if sizes.pixel is not None:
+        said |= {"unit": "um"} | ({} if sizes.z is None else {"spacing": sizes.z})
+    if sizes.frame is not None and "T" in axes:
+        said |= {"finterval": sizes.frame}
+    per_um = 1 if sizes.pixel is None else 1 / sizes.pixel
+    # By tifffile's own form of ImageJ's files only three number types can be written.
+    return {
+        "metadata": None,
+        "description": tifffile.imagej_description(array.shape, axes=axes, **said),
+        "resolution": (per_um,) * 2,
+        "resolutionunit": "NONE",
+    }
 
 
-def _plain(array, axes, pixel_size, z_spacing):
-    if pixel_size is None:
+def _plain(array, axes, sizes):
+    if sizes.pixel is None:
         return {"metadata": {"axes": axes}}
-    per_cm = 1e4 / pixel_size
+    per_cm = 1e4 / sizes.pixel
     return {"metadata": {"axes": axes}, "resolution": (per_cm,) * 2, "resolutionunit": "CENTIMETER"}
 
 
-def _ome(array, axes, pixel_size, z_spacing):
+def _ome(array, axes, sizes):
     # Else it would be drawn anew, and no two files were the same.
     metadata = {"axes": axes, "UUID": str(uuid.UUID(pixel_digest(array)[:32]))}
-    for name, size in (("X", pixel_size), ("Y", pixel_size), ("Z", z_spacing)):
+    for name, size in (("X", sizes.pixel), ("Y", sizes.pixel), ("Z", sizes.z)):
         if size is not None:
             metadata |= {f"PhysicalSize{name}": size, f"PhysicalSize{name}Unit": "µm"}
+    if sizes.frame is not None and "T" in axes:
+        metadata |= {"TimeIncrement": sizes.frame, "TimeIncrementUnit": "s"}
     return {"ome": True, "metadata": metadata}
 
 
-def _refuse_colours(page: tifffile.TiffPage, path: Path) -> None:
+def _refuse_colours(file: tifffile.TiffFile, path: Path) -> None:
     """Refuse what is neither grey values nor red, green and blue."""
+    page = file.pages.first
     photometric = page.photometric
-    if photometric == PHOTOMETRIC.PALETTE:
-        if not is_grey_ramp(page.colormap):
-            raise InputError(
-                f"{path}: a palette (colours by number), expected grey values or RGB: save it with "
-                "the lookup table Grays, or as RGB"
-            )
-    elif photometric == PHOTOMETRIC.SEPARATED:
+    if has_palette(file):
+        raise InputError(
+            f"{path}: a palette (colours by number), expected grey values or RGB: save it as one "
+            "of them (Fiji: open it, Image > Type > 8-bit or RGB Color)"
+        )
+    if photometric == PHOTOMETRIC.SEPARATED:
         raise InputError(f"{path}: colours of printing (CMYK), expected grey values or RGB")
-    elif photometric == PHOTOMETRIC.MINISWHITE and page.bitspersample > 1:
+    if is_inverted(file):
         raise InputError(f"{path}: inverted grey values (0 is white), expected 0 to be black")
-    elif photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.RGB) and (
+    if photometric not in KNOWN and (
         photometric != PHOTOMETRIC.YCBCR or page.compression not in OF_JPEG
     ):
         name = getattr(photometric, "name", photometric)
@@ -135,8 +160,8 @@ ALPHA = (
 )
 
 
-def _sizes(file: tifffile.TiffFile) -> tuple[float | None, float | None]:
-    """Side of a pixel and distance of slices in um, as far as the file says."""
+def _sizes(file: tifffile.TiffFile) -> Sizes:
+    """Scale, as far as a file says it."""
     if file.is_ome:
         return _sizes_of_ome(file.ome_metadata)
     page = file.pages.first
@@ -147,18 +172,21 @@ def _sizes(file: tifffile.TiffFile) -> tuple[float | None, float | None]:
         sides = [of_resolution(n, unit) for n in per_unit]
     else:
         sides = [in_micrometres(1 / n if n else None, unit) for n in per_unit]
-    return of_square(*sides), in_micrometres(said.get("spacing"), unit)
+    spacing = None if None in sides else in_micrometres(said.get("spacing"), unit)
+    interval = in_seconds(said.get("finterval"), str(said.get("tunit", "s")))
+    return Sizes(of_square(*sides), spacing, interval)
 
 
-def _sizes_of_ome(text: str) -> tuple[float | None, float | None]:
-    """Sizes of the first image of OME-XML; where it states no unit, it means um."""
+def _sizes_of_ome(text: str) -> Sizes:
+    """Scale of the first image of OME-XML; where it states no unit, it means um and s."""
     pixels = ElementTree.fromstring(text).find("{*}Image/{*}Pixels")
     said = {} if pixels is None else pixels.attrib
     x, y, z = (
         in_micrometres(float(said[name]), said.get(f"{name}Unit", "µm")) if name in said else None
         for name in ("PhysicalSizeX", "PhysicalSizeY", "PhysicalSizeZ")
     )
-    return of_square(x, y), z
+    interval = float(said["TimeIncrement"]) if "TimeIncrement" in said else None
+    return Sizes(of_square(x, y), z, in_seconds(interval, said.get("TimeIncrementUnit", "s")))
 
 
 def _ratio(value) -> float | None:

@@ -67,7 +67,9 @@ def open_cells(path: Path):
         raise InputError(f"{path}: {error}") from error
 
 
-def open_reference(path: Path, shape: tuple[int, int, int], label_map: LabelMap):
+def open_reference(
+    path: Path, shape: tuple[int, int, int], label_map: LabelMap, image: Path | None = None
+):
     """Labels, and which pixels are ignored.
 
     Parameters
@@ -75,6 +77,7 @@ def open_reference(path: Path, shape: tuple[int, int, int], label_map: LabelMap)
     path : image of labels, folder of them, or Fiji's regions.
     shape : (N, H, W) of the images, which regions are drawn on.
     label_map : what values mean.
+    image : file of the images, which says how many times and depths there are.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def open_reference(path: Path, shape: tuple[int, int, int], label_map: LabelMap)
     """
     if path.suffix.lower() not in IN_ONE_PIECE and _unread(path):
         return open_known(path, label_map)
-    return read_reference(path, shape, label_map)
+    return read_reference(path, shape, label_map, image)
 
 
 def _unread(path: Path) -> Stack | None:
