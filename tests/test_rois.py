@@ -139,6 +139,14 @@ def test_an_oval_is_its_equation_and_what_two_parts_share_is_out(tmp_path):
     y, x = np.mgrid[:12, :12] + 0.5
     expected = ((y - 5.5) / 3.5) ** 2 + ((x - 2.5) / 5.5) ** 2 <= 1
     np.testing.assert_array_equal(read_rois(tmp_path / "a.roi", (1, 12, 12))[0], expected)
+    for side, widths in (
+        (5, [3, 5, 5, 5, 3]),
+        (10, [4, 8, 8, 10, 10, 10, 10, 8, 8, 4]),
+    ):  # as ImageJ draws circles
+        roiwrite(
+            tmp_path / f"{side}.roi", ImagejRoi(roitype=ROI_TYPE.OVAL, right=side, bottom=side)
+        )
+        assert read_rois(tmp_path / f"{side}.roi", (1, side, side))[0].sum(1).tolist() == widths
     ring = [0, 1, 1, 1, 9, 1, 1, 9, 9, 1, 1, 9, 4, 0, 3, 3, 1, 6, 3, 1, 6, 6, 1, 3, 6, 4]
     composite = ImagejRoi(roitype=ROI_TYPE.RECT, left=1, top=1, right=9, bottom=9)
     composite.multi_coordinates = np.array(ring, np.float32)
