@@ -9,6 +9,7 @@ import numpy as np
 import tifffile
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 
+from unetcore.data.colours import ALPHA, PALETTE, PRINTING, WITHOUT_ALPHA, WrongColours
 from unetcore.data.files import check_space, replacing
 from unetcore.data.io import pixel_digest
 from unetcore.data.pixel_size import in_micrometres, in_seconds, of_resolution, of_square
@@ -137,27 +138,18 @@ def _refuse_colours(file: tifffile.TiffFile, path: Path) -> None:
     page = file.pages.first
     photometric = page.photometric
     if has_palette(file):
-        raise InputError(
-            f"{path}: a palette (colours by number), expected grey values or RGB: save it as one "
-            "of them (Fiji: open it, Image > Type > 8-bit or RGB Color)"
-        )
+        raise WrongColours(path, PALETTE, "save it with the lookup table Grays, or as RGB")
     if photometric == PHOTOMETRIC.SEPARATED:
-        raise InputError(f"{path}: colours of printing (CMYK), expected grey values or RGB")
+        raise WrongColours(path, PRINTING)
     if is_inverted(file):
         raise InputError(f"{path}: inverted grey values (0 is white), expected 0 to be black")
     if photometric not in KNOWN and (
         photometric != PHOTOMETRIC.YCBCR or page.compression not in OF_JPEG
     ):
         name = getattr(photometric, "name", photometric)
-        raise InputError(f"{path}: colours of kind {name}, expected grey values or RGB")
+        raise WrongColours(path, f"colours of kind {name}")
     if {EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA} & set(page.extrasamples):
-        raise InputError(f"{path}: {ALPHA}")
-
-
-ALPHA = (
-    "an alpha channel (transparency), expected grey values or RGB: save it without (GIMP: Image > "
-    "Flatten Image; Fiji: Image > Type > RGB Color)"
-)
+        raise WrongColours(path, ALPHA, WITHOUT_ALPHA)
 
 
 def _sizes(file: tifffile.TiffFile) -> Sizes:
