@@ -1,5 +1,6 @@
 """Regions that ImageJ draws and saves, and its own masks of them."""
 
+import json
 import random
 from itertools import product
 
@@ -8,9 +9,10 @@ import pytest
 import tifffile
 from imagej import run_macro
 from roifile import ROI_SUBTYPE, roiread
+from test_cli import unet
 
 from unetcore.data.annotated import read_labels_of
-from unetcore.data.pictures import read_picture
+from unetcore.data.pictures import read_picture, write_like
 from unetcore.data.roi_outline import pixels_of
 from unetcore.data.rois import read_rois
 from unetcore.errors import InputError
@@ -250,3 +252,20 @@ def test_regions_lie_on_the_slice_that_they_were_drawn_on(tmp_path):
             read_labels_of(nowhere, picture)
     # By one number; by depth and time in a channel, or in all channels that are shown together.
     assert kinds == {(True, False, False), (False, True, True), (False, False, True)}
+
+
+def test_evaluate_and_view_know_the_slices_of_regions(tmp_path):
+    """Of several times and depths, which the other file that they are given says."""
+    draw_on_stacks(tmp_path)
+    image, regions = tmp_path / "tz grayscale.tif", tmp_path / "tz grayscale.zip"
+    picture = read_picture(image)
+    labels = read_labels_of(regions, picture)
+    write_like(tmp_path / "cells.tif", labels, picture)
+    result = unet("evaluate", regions, tmp_path / "cells.tif", "--segmentation", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["seg"] == {"value": 1}
+    write_like(tmp_path / "map.tif", (labels > 0).astype(np.float32), picture)
+    page = tmp_path / "page.html"
+    result = unet("view", image, tmp_path / "map.tif", "--labels", regions, "-o", page)
+    assert result.exit_code == 0, result.output
+    assert page.is_file()
