@@ -14,6 +14,7 @@ from test_cli import unet
 from test_cli_predict import PLAIN, make_model
 
 from unetcore.data.pictures import Picture, read_picture, write_like
+from unetcore.errors import InputError
 
 pytestmark = pytest.mark.imagej
 
@@ -178,7 +179,12 @@ def test_lookup_tables_of_imagej_change_no_number(tmp_path):
         f'made("{bits}-bit", 1, {z}, 1); run("{table}"); saved("{table} {bits} {z}"); close();\n'
         for table, bits, z in product(tables, (8, 16), (1, 3))
     )
+    code += """newImage("a", "RGB", 43, 31, 1);
+    for (y = 0; y < 31; y++) for (x = 0; x < 43; x++) setPixel(x, y, ((5 * x) << 16) + 8 * y);
+    run("8-bit Color", "number=256"); saved("colours by number");"""
     written_by_imagej(code, tmp_path)
+    with pytest.raises(InputError, match=r"colours by number.tif: a palette \(colours by number\)"):
+        read_picture(tmp_path / "colours by number.tif")
     for table, bits, z in product(tables, (8, 16), (1, 3)):
         pixels = read_picture(tmp_path / f"{table} {bits} {z}.tif").pixels
         np.testing.assert_array_equal(pixels[:, 0], filled(z))

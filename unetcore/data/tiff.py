@@ -76,11 +76,13 @@ def refuse_empty(shape: tuple[int, ...], name: Path | str) -> None:
 def has_palette(file: tifffile.TiffFile) -> bool:
     """Whether pixels are numbers of colours.
 
-    In files of ImageJ they are values, and its lookup table only says how they are shown.
+    In files of ImageJ they are values, and its lookup table only says how they are shown, but for
+    colours that it has brought into 8 bits.
     """
     page = file.pages.first
-    is_palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
-    return is_palette and not file.is_imagej and not is_grey_ramp(page.colormap)
+    if page.photometric != tifffile.PHOTOMETRIC.PALETTE or is_grey_ramp(page.colormap):
+        return False
+    return not file.is_imagej or bool((file.imagej_metadata or {}).get("8bitcolor"))
 
 
 def is_inverted(file: tifffile.TiffFile) -> bool:
