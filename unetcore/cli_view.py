@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from unetcore.data.label_map import LabelMap
+from unetcore.data.sizes import in_words
 from unetcore.errors import InputError
 from unetcore.terminal import count, say
 from unetcore.view import View, open_cells, open_images, open_maps, open_reference, write_view
@@ -109,7 +110,7 @@ def _refuse_other_sizes(stacks: Mapping[Path, Any], maps, probability: Path) -> 
     for path, stack in stacks.items():
         shapes = [(shape[0], *shape[-2:]) for shape in (stack.shape, maps.shape)]
         if shapes[0] != shapes[1]:
-            this, other = (" x ".join(map(str, shape)) for shape in shapes)
+            this, other = map(in_words, shapes)
             raise InputError(f"{path}: {this} (slices, height, width), {probability}: {other}")
 
 

@@ -33,6 +33,14 @@ def whole_numbers(labels: np.ndarray) -> np.ndarray:
     return labels
 
 
+def named_whole_numbers(labels: np.ndarray, name: object) -> np.ndarray:
+    """Labels as `whole_numbers` makes them; a refusal begins with their name, as that of a file."""
+    try:
+        return whole_numbers(labels)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
 def known_labels(labels: np.ndarray) -> np.ndarray:
     """Labels with background in the place of `IGNORED`."""
     return np.where(labels == IGNORED, np.zeros((), labels.dtype), labels)

@@ -17,10 +17,11 @@ from unetcore.data.rescaling import rescaled, scale_factor
 from unetcore.data.rois import SUFFIXES as OF_ROIS
 from unetcore.data.rois import read_rois
 from unetcore.data.samples import Sample
+from unetcore.data.sizes import in_words, refuse_other_sizes
 from unetcore.data.swapped import looks_like_grey_values, misplaced_labels
 from unetcore.errors import InputError
 from unetcore.geometry import mirror_index
-from unetcore.labels import IGNORED, known_labels, whole_numbers
+from unetcore.labels import IGNORED, known_labels, named_whole_numbers
 
 RGB = ("red", "green", "blue")
 IN_ONE_PIECE = (*OF_ROIS, ".png", ".jpg", ".jpeg")  # files that are read as a whole
@@ -197,8 +198,8 @@ def read_labels_of(path: Path, picture: Picture) -> np.ndarray:
         )
     if list(stack.shape[1:]) != size:
         raise InputError(
-            f"{path}: labels of {_size(stack.shape[1:])} px for an image of {_size(size)} px, "
-            f"{picture.path}"
+            f"{path}: labels of {in_words(stack.shape[1:])} px for an image of "
+            f"{in_words(size)} px, {picture.path}"
         )
     return stack
 
@@ -260,23 +261,12 @@ def read_label_stack(path: Path, label_map: LabelMap, kind: str | None) -> tuple
     path = Path(path)
     files = picture_files(path)
     stacks = [_read_label_image(file) for file in files]
-    for file, stack in zip(files, stacks, strict=True):
-        if stack.shape[1:] != stacks[0].shape[1:]:
-            sizes = [_size(s.shape[1:]) for s in (stack, stacks[0])]
-            raise InputError(f"{file}: {sizes[0]} px, but {files[0].name} before it is {sizes[1]}")
+    refuse_other_sizes(files, [stack.shape[1:] for stack in stacks])
     raw = np.concatenate(stacks)
     kind = kind or label_map.kind_of(raw)
     labels = label_map.apply(raw, kind, path)
     _refuse_one_class([labels], path)
     return kind, labels
-
-
-def _whole_numbers(labels: np.ndarray, path: Path) -> np.ndarray:
-    """Labels as integers >= 0."""
-    try:
-        return whole_numbers(labels)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 class _Problems:
@@ -309,7 +299,7 @@ class _Slice:
 
 def _read_pair(sample: Sample) -> Pair:
     picture = read_picture(sample.image)
-    raw = _whole_numbers(read_labels_of(sample.labels, picture), sample.labels)
+    raw = named_whole_numbers(read_labels_of(sample.labels, picture), sample.labels)
     if len(np.unique(picture.pixels)) == 2 and len(np.unique(raw)) > 2:
         raise InputError(
             f"{sample.image}: two values only, and {sample.labels} has more: are images and labels "
@@ -417,7 +407,3 @@ def _resized_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resize(
         labels, size, order=0, mode="edge", anti_aliasing=False, preserve_range=True
     ).astype(labels.dtype)
-
-
-def _size(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))
