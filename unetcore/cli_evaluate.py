@@ -1,6 +1,7 @@
 """`unet evaluate`: one prediction by its labels, or all results of a folder by theirs."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from unetcore.data.entry import SUFFIXES as OF_ENTRIES
 from unetcore.data.files import is_zarr
 from unetcore.data.io import check_pair, open_known, open_labels, open_probability, to_unit_range
 from unetcore.data.label_map import LabelMap
-from unetcore.data.pictures import read_grey
+from unetcore.data.pictures import FORMATS, read_grey
 from unetcore.data.predicted import holds_results, read_results
 from unetcore.data.stacks import TIFF_SUFFIXES, open_stack
 from unetcore.errors import InputError
@@ -45,8 +46,8 @@ def evaluate(
     best threshold. Of a segmentation: SEG and IoU of the cell tracking challenge. What is ignored
     counts nowhere.
 
-    Of a folder that `unet predict -o FOLDER` wrote: a row for each image, and of all together. By
-    masks all of these, by instances SEG and IoU. Without --label-map, labels mean what dataset.yaml
+    Of a folder that `unet predict -o FOLDER` wrote: a row for each image, and of all together. By a
+    mask all of these, by instances SEG and IoU. Without --label-map, labels mean what dataset.yaml
     says, or what those of the training meant.
     """
     of_files = {
@@ -79,7 +80,8 @@ def _are_results(labels: Path, probability: Path) -> bool:
     """Whether images are to be evaluated one by one, or else two stacks."""
     if labels.suffix.lower() in (".csv", *OF_ENTRIES) or holds_results(probability):
         return True
-    if probability.is_dir() and not is_zarr(probability) and not _has_tiff(probability):
+    is_folder = probability.is_dir() and not is_zarr(probability)
+    if is_folder and not _holds(FORMATS, probability):
         read_results(probability)  # says that there are none
     return False
 
@@ -97,16 +99,15 @@ def _of_probability(
     from unetcore.metrics import Slices
 
     if _is_read_whole(probability):
-        raw = read_grey(probability)
-        scaled = to_unit_range(raw, str(probability))
-        found = raw if unscaled else scaled
+        grey = read_grey(probability)
+        found = grey if unscaled else to_unit_range(grey, str(probability))
     else:
-        scaled = open_probability(probability)
-        found = open_stack(probability) if unscaled else scaled
-    reference, ignored = _reference(labels, found, probability, meanings, fill_missing)
-    sides = sides_of(reference, scaled, ignored)
-    if sides.look_exchanged:
-        typer.echo(remark(labels, sides, meanings), err=True)
+        found = open_stack(probability) if unscaled else open_probability(probability)
+    reference, ignored = _reference(labels, found, probability, meanings, None, fill_missing)
+    if not unscaled:
+        sides = sides_of(reference, found, ignored)
+        if sides.look_exchanged:
+            typer.echo(remark(labels, sides, meanings), err=True)
     named = Slices(reference, labels), Slices(found, probability)
     return evaluate(OF_MEMBRANES, *named, ignored=ignored, threads=threads)
 
@@ -122,28 +123,39 @@ def _of_segmentation(
         found = named_whole_numbers(read_grey(segmentation), segmentation)
     else:
         found = open_labels(segmentation)
-    reference, ignored = _reference(labels, found, segmentation, meanings, fill_missing)
-    kind = "mask" if meanings.names_cells else kind
+    reference, ignored = _reference(labels, found, segmentation, meanings, kind, fill_missing)
+    found = Slices(found, segmentation)
+    if ignored is not None:
+        found = found.without(ignored)  # a cell of a mask ends there, on both sides
+    if kind is None and meanings.names_cells:
+        kind = "mask"
     named = Slices(_cells(reference, labels, kind), labels)
     found = Slices(_cells(found, segmentation, None), segmentation)
     return evaluate(OF_CELLS, named, None, segmentation=found, ignored=ignored)
 
 
-def _reference(labels: Path, found: Any, path: Path, meanings: LabelMap, fill_missing: bool):
+def _reference(
+    labels: Path,
+    found: Any,
+    path: Path,
+    meanings: LabelMap,
+    kind: str | None,
+    fill_missing: bool,
+):
     """Labels of the same shape as what was found, and which pixels are ignored."""
     if _is_read_whole(labels):
-        reference, ignored = read_reference(labels, found.shape, meanings)
+        reference, ignored = read_reference(labels, found.shape, meanings, kind)
     else:
-        reference, ignored = open_known(labels, meanings, fill_missing=fill_missing)
+        reference, ignored = open_known(labels, meanings, kind, fill_missing=fill_missing)
     check_pair(found, reference, images_name=path, labels_name=labels)
     return reference, ignored
 
 
 def _cells(stack: Any, path: Path, kind: str | None) -> Any:
-    """Stack with a number per cell; those of a mask are its parts, which is said."""
+    """Stack with a number per cell; those of a mask are its parts, which is said if it was told."""
     if kind == "instances" or (kind is None and not _has_one_value(stack)):
         return stack
-    if not is_quiet():
+    if kind is None and not is_quiet():
         what = "a mask: its parts that hang together, also by corners, are taken for cells"
         typer.echo(f"{path}: {what}", err=True)
     return Parts(stack)
@@ -163,9 +175,9 @@ def _has_one_value(stack: Any) -> bool:
 def _is_read_whole(path: Path) -> bool:
     """Whether a path is a picture, or a folder of them, that is read as a whole."""
     if path.is_dir() and not is_zarr(path):
-        return not _has_tiff(path)
+        return not _holds(TIFF_SUFFIXES, path)
     return path.suffix.lower() in IN_ONE_PIECE
 
 
-def _has_tiff(folder: Path) -> bool:
-    return any(entry.suffix.lower() in TIFF_SUFFIXES for entry in folder.iterdir())
+def _holds(suffixes: Collection[str], folder: Path) -> bool:
+    return any(entry.suffix.lower() in suffixes for entry in folder.iterdir())

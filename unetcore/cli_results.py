@@ -173,12 +173,10 @@ def _value(name: str, found: Mapping | None) -> str:
 
 
 def _remark(row: Mapping) -> str:
+    if row["metrics"] is None:
+        return "no cell labelled"
     n = len(row["slices_without_cells"])
-    if not n:
-        return ""
-    return (
-        "no cell labelled" if row["metrics"] is None else f"{n} of {row['slices']} slices without"
-    )
+    return f"{n} of {row['slices']} slices show no cell" if n else ""
 
 
 def _columns(rows: Sequence[Mapping], overall: Mapping[str, dict]) -> dict[str, list]:

@@ -218,7 +218,7 @@ def _read_label_image(path: Path) -> np.ndarray:
 
 
 def read_reference(
-    path: Path, shape: tuple[int, int, int], label_map: LabelMap
+    path: Path, shape: tuple[int, int, int], label_map: LabelMap, kind: str | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Labels that a prediction is compared with, and which pixels are ignored.
 
@@ -227,6 +227,7 @@ def read_reference(
     path : image of labels, folder of them, or Fiji's regions.
     shape : (N, H, W) of the prediction, which regions are drawn on.
     label_map : what values mean.
+    kind : "mask" or "instances"; None: a mask if the map names its cells.
 
     Returns
     -------
@@ -235,7 +236,7 @@ def read_reference(
     """
     if Path(path).suffix.lower() in OF_ROIS:
         return read_rois(path, shape), None
-    kind = "mask" if label_map.names_cells else "instances"
+    kind = kind or ("mask" if label_map.names_cells else "instances")
     _, labels = read_label_stack(path, label_map, kind)
     ignored = labels == IGNORED
     return known_labels(labels), ignored if ignored.any() else None

@@ -132,7 +132,7 @@ def open_labels(
 
 
 def open_known(
-    path: Path, label_map: LabelMap, *, fill_missing: bool = False
+    path: Path, label_map: LabelMap, kind: str | None = None, *, fill_missing: bool = False
 ) -> tuple["ConvertedStack", "ConvertedStack | None"]:
     """Labels as a map tells what they mean, read slice by slice, and which pixels are ignored.
 
@@ -141,6 +141,7 @@ def open_known(
     path, fill_missing : as of `open_labels`.
     label_map : what the values mean. An empty one leaves them as they are, and values that it does
         not name stay cells with their number.
+    kind : "mask" or "instances"; None: a mask if the map names its cells.
 
     Returns
     -------
@@ -149,10 +150,10 @@ def open_known(
 
     Whoever asks for a slice of one and then of the other has it read once.
     """
-    if not label_map.meanings:
+    if not label_map.meanings and kind != "mask":
         return open_labels(path, fill_missing=fill_missing), None
     stack = open_stack(path, fill_missing=fill_missing)
-    kind = "mask" if label_map.names_cells else "instances"
+    kind = kind or ("mask" if label_map.names_cells else "instances")
 
     def coded(labels, name):
         return label_map.apply(labels, kind, name)
