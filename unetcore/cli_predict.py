@@ -238,9 +238,8 @@ def _write_folder(
         *table_lines(found),
         f"{out}: of {count(len(rows), 'image')} the probability, mask, instances, measurements and "
         f"overlay each; {SUMMARY}",
-        "\nLook at them by:",
+        "\nLook at them, and compare them with labels, by:",
         f"  {command('view', first, map_of_first, '-o', page, *_cut(rows[0]))}",
-        "\nIf you have labels for them, see how good they are by:",
         f"  {command('evaluate', 'LABELS', out, *_label_map(job))}",
     ]
     return lines, rows
