@@ -154,6 +154,10 @@ def test_labels_mean_what_those_of_the_training_meant(folder, masks, maps):
     assert result.stdout.startswith("Labels: mask, 0=cell,255=background, as in the training\n")
     assert result.stderr == ""
     assert measured(folder / "labels", folder / "results")["all"] == expected
+    (folder / "results/summary.csv").write_text(
+        "\ufeffimage;label_map\na.tif;0=cell,255=background\n", encoding="utf-8"
+    )  # as a spreadsheet saves it
+    assert measured(folder / "labels", folder / "results")["all"] == expected
     # What is said on the command line goes first.
     wrong = "0=background,255=cell"
     found = measured(folder / "labels", folder / "results", "--label-map", wrong)
@@ -393,6 +397,10 @@ def test_what_labels_are_said_to_be_and_are_not_is_refused(tmp_path):
     (line,) = refusal(*words, "--labels-are", "instances", "--label-map", "0=background,1=cell")
     assert "in instances every number is a cell" in line
     assert unet(*words).stderr == ""  # ids are left as they are
+    Image.fromarray(cells[0]).save(tmp_path / "cells.png")
+    words = ("evaluate", tmp_path / "cells.png", tmp_path / "cells.png", "--segmentation")
+    (line,) = refusal(*words, "--labels-are", "mask")
+    assert "cells.png: a mask of the values 0, 1, 2: need 0 and one other" in line
 
 
 def test_cells_of_a_mask_end_where_nothing_is_known(tmp_path):
@@ -445,8 +453,10 @@ def test_what_is_ignored_stays_so_in_what_is_advised(marked, masks, maps):
     assert result.stderr.endswith("give --label-map 0=cell,3=ignore,255=background\n")
 
 
-def test_a_map_that_tells_nothing_is_not_remarked_on(marked):
-    write_stack(marked / "map.tif", np.full((1, *SIZES["a"]), 0.5, np.float32))
+def test_a_map_that_tells_nothing_is_not_remarked_on(marked, masks):
+    """The probability is lower by 0.08 where the labels are marked, as by an untrained network."""
+    probability = np.where(masks["a"][None] > 0, 0.54, 0.46).astype(np.float32)
+    write_stack(marked / "map.tif", probability)
     assert unet("evaluate", marked / "labels.tif", marked / "map.tif").stderr == ""
 
 

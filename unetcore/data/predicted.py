@@ -1,12 +1,14 @@
 """The folder that `unet predict -o FOLDER` writes: which files are of which image."""
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 from unetcore.data.files import is_zarr
 from unetcore.data.label_map import LabelMap
 from unetcore.data.pictures import FORMATS, name_of
+from unetcore.data.samples import delimiter_of
 from unetcore.errors import InputError
 
 PROBABILITY, INSTANCES, SUMMARY = "-probability.tif", "-instances", "summary.csv"
@@ -72,8 +74,9 @@ def label_map_of(folder: Path) -> LabelMap:
     summary = Path(folder) / SUMMARY
     if not summary.is_file():
         return LabelMap()
-    with open(summary, newline="", encoding="utf-8", errors="replace") as file:
-        said = next((row[LABEL_MAP] for row in csv.DictReader(file) if row.get(LABEL_MAP)), None)
+    text = summary.read_text("utf-8-sig", errors="replace")
+    rows = csv.DictReader(io.StringIO(text), delimiter=delimiter_of(text))
+    said = next((row[LABEL_MAP] for row in rows if row.get(LABEL_MAP)), None)
     try:
         return LabelMap.given(said, None)
     except InputError as error:

@@ -96,7 +96,7 @@ def read_samples(path: Path) -> list[Sample]:
         raise InputError(f"{path}: no such file")
     try:
         text = path.read_text("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text), delimiter=_delimiter(text))
+        reader = csv.DictReader(io.StringIO(text), delimiter=delimiter_of(text))
         rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV file in UTF-8 ({error})") from error
@@ -169,8 +169,8 @@ def write_samples(path: Path, samples: Sequence[Sample]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
-def _delimiter(text: str) -> str:
-    """What parts columns: a comma, or what spreadsheets write in its place in some countries."""
+def delimiter_of(text: str) -> str:
+    """What parts columns of a CSV file: a comma, or what spreadsheets of some countries write."""
     header = text.partition("\n")[0]
     return next((sign for sign in (",", ";", "\t") if sign in header), ",")
 
