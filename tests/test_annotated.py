@@ -189,7 +189,7 @@ def palette(mask):
     ("write", "says"),
     [
         (lambda path: Image.fromarray(rgb(halves())).save(path.with_suffix(".png")),
-         "labels of 3 channels (in colour?), expected one number per pixel"),
+         "labels in colour (3 channels), expected one number per pixel"),
         (lambda path: palette(halves()).save(path.with_suffix(".png")), "palette"),
         (lambda path: Image.fromarray(rgb(halves())).convert("RGBA").save(path.with_suffix(".png")),
          "alpha channel"),

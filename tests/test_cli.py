@@ -243,8 +243,11 @@ def test_validate_says_as_json_what_it_found(data, tmp_path):
     assert (tmp_path / "p.png").is_file()
 
 
-def test_quiet_calls_say_nothing(data, tmp_path, small_recipe):
-    result = unet("--quiet", *train_words(data, tmp_path / "run"))
+@pytest.mark.parametrize("place", [0, 1, 3])
+@pytest.mark.parametrize("word", ["--quiet", "-q"])
+def test_quiet_calls_say_nothing(data, tmp_path, small_recipe, place, word):
+    words = train_words(data, tmp_path / "run")
+    result = unet(*words[:place], word, *words[place:])
     assert (result.stdout, result.stderr) == ("", "")
     assert (tmp_path / "run/model.safetensors").is_file()
 
@@ -270,7 +273,7 @@ def test_every_problem_is_one_line(tmp_path, command):
 def test_validate_refuses_labels_in_colour_and_other_counts(data, tmp_path):
     tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((64, 64, 3), np.uint8), photometric="rgb")
     (line,) = refusal("validate", data / "images.tif", tmp_path / "rgb.tif")
-    assert "rgb.tif: labels of 3 channels (in colour?), expected one number per pixel" in line
+    assert "rgb.tif: labels in colour (3 channels), expected one number per pixel" in line
     write_stack(tmp_path / "two.tif", read_images(data / "images.tif")[:2])
     (line,) = refusal("validate", tmp_path / "two.tif", data / "labels.tif")
     assert "labels.tif: 3 label pages for the 2 slices of" in line
@@ -341,6 +344,13 @@ def test_an_image_that_teaches_nothing_is_said_and_does_no_harm(data, tmp_path):
     probability = read_images(tmp_path / "p.tif")
     assert np.isfinite(probability).all()
     assert [np.ptp(page) > 0 for page in probability] == [True, False, True]
+
+    for k, name in enumerate(("seen", "blank")):
+        write_stack(tmp_path / f"new/{name}.tif", images[k : k + 1])
+    told = unet("predict", tmp_path / "run", tmp_path / "new", "-o", tmp_path / "results")
+    of = {line.split()[0]: line for line in told.stdout.splitlines() if line}
+    assert "the same everywhere" in of["blank.tif"]
+    assert "the same everywhere" not in of["seen.tif"]
 
     write_stack(tmp_path / "images.tif", np.full_like(images, 70))
     words = train_words(tmp_path, tmp_path / "other", steps=6)

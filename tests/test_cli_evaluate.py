@@ -281,6 +281,27 @@ def test_what_is_ignored_counts_nowhere_in_a_folder(folder, masks, maps):
         assert row["metrics"][name]["value"] == pytest.approx(expected[name]["value"])
 
 
+def test_folders_of_splits_are_a_sheet(folder, masks, maps):
+    for split, name in (("train", "a"), ("test", "B")):
+        image = np.where(masks[name] > 0, 180, 60).astype(np.uint8)
+        write_stack(folder / f"data/{split}/images/{name}.tif", image[None])
+        write_stack(folder / f"data/{split}/masks/{name}.tif", masks[name][None])
+    found = measured(folder / "data", folder / "results")
+    assert [row["image"] for row in found["images"]] == ["B"]
+
+
+def test_labels_below_0_may_be_ignored(folder, masks, maps):
+    labels = (masks["a"] > 0).astype(np.int16)
+    labels[:30] = -1
+    tifffile.imwrite(folder / "labels/a.tif", labels, photometric="minisblack")
+    (line,) = refusal("evaluate", folder / "labels/a.tif", folder / "results")
+    assert "labels/a.tif: label -1: need 0 for background" in line
+    words = ("--label-map", "-1=ignore")
+    (row,) = measured(folder / "labels/a.tif", folder / "results", *words)["images"]
+    expected = alone(masks["a"][30:], maps["a"][:, 30:])
+    assert row["metrics"]["rand_error"]["value"] == pytest.approx(expected["rand_error"]["value"])
+
+
 def problem(folder, *words):
     lines = refusal("evaluate", folder / "labels", folder / "results", *words)
     assert all(line.startswith("error: ") for line in lines)

@@ -37,6 +37,20 @@ def test_instances_keep_their_numbers_beside_what_the_map_names(dtype):
     assert label_map.apply(np.array([0, 9], dtype), "mask").tolist() == [0, IGNORED]
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "values", "coded"),
+    [
+        ("-1=ignore", "mask", [-1, 0, 9], [IGNORED, 0, 1]),
+        ("-1=background,0=ignore,1=cell", "mask", [-1, 0, 1], [0, IGNORED, 1]),
+        ("-1=ignore", "instances", [-1, 0, 2, 3], [IGNORED, 0, 2, 3]),
+    ],
+)
+def test_values_below_0_are_what_the_map_says(text, kind, values, coded):
+    for dtype in (np.int8, np.int16, np.float32):
+        found = LabelMap.parse(text).apply(np.array(values, dtype), kind)
+        assert found.tolist() == coded
+
+
 def test_large_numbers_are_given_anew():
     found = LabelMap().apply(np.array([0, 70_000, 65_535, 70_000, 3]), "instances")
     assert found.tolist() == [0, 3, 2, 3, 1]
@@ -73,7 +87,9 @@ def test_a_map_that_says_nothing_is_refused(text, message):
         ),
         ("1=cell", "instances", [0, 1], "in instances every number is a cell"),
         ("9=ignore", "mask", [0, 0.5], r"l\.png: label 0\.5: need whole numbers"),
-        ("9=ignore", "mask", [0, -1], r"l\.png: label -1"),
+        ("9=ignore", "mask", [0, -1], r"l\.png: label -1: .*, or its meaning in a label map"),
+        ("9=ignore", "instances", [3, 4, -7], r"l\.png: label -7"),
+        ("0=background,1=cell", "mask", [0, -1], r"l\.png: value -1 is not in the label map"),
     ],
 )
 def test_labels_that_do_not_fit_the_map_are_refused(text, kind, values, message):

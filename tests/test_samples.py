@@ -46,6 +46,20 @@ def test_pairs_are_found_by_names(tmp_path, names, found):
     assert pairs(find_samples(touch(tmp_path, *names)), tmp_path) == found
 
 
+def test_folders_of_splits_say_what_is_trained_on(tmp_path):
+    touch(tmp_path, "train/imgs/a.tif", "train/seg/a.tif", "val/b.tif", "val/b_mask.tif")
+    touch(tmp_path, "test/images/a.png", "test/gt/a.png", "train/notes.txt")
+    samples = find_samples(tmp_path)
+    assert pairs(samples, tmp_path) == [
+        ("a", "train/imgs/a.tif", "train/seg/a.tif"),
+        ("test-a", "test/images/a.png", "test/gt/a.png"),
+        ("val-b", "val/b.tif", "val/b_mask.tif"),
+    ]
+    assert [sample.split for sample in samples] == ["train", "test", "test"]
+    write_samples(tmp_path / "samples.csv", samples)
+    assert read_samples(tmp_path / "samples.csv") == samples
+
+
 def test_two_folders_are_paired_by_names_or_else_by_order(tmp_path):
     touch(tmp_path, "x/b.tif", "x/a.tif", "y/a.tif", "y/b.tif", "z/2.tif", "z/1.tif")
     by_name = find_samples(tmp_path / "x", tmp_path / "y")

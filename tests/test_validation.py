@@ -342,9 +342,9 @@ def test_report_has_a_line_for_every_value(tmp_path, caplog):
     assert caplog.messages == []
     filled(tmp_path).report()
     assert caplog.messages == [
-        "held-out slices: loss 0.3 after the last step, 30; best was 0.3 after step 20",
-        "held-out slices: rand_error 0.2 after the last step, 30; best was 0.1 after step 20",
-        "held-out slices: v_rand 0.9 after the last step, 30; best was 0.9 after step 10",
+        "held-out images: loss 0.3 at the end, 0 is best; it was never better",
+        "held-out images: rand error 0.2 at the end, 0 is best; it was 0.1 after step 20",
+        "held-out images: v rand 0.9 at the end, 1 is best; it was never better",
     ]
 
 
@@ -353,7 +353,7 @@ def test_every_measurement_is_logged(tmp_path, caplog):
     row = watch(tmp_path)(network(), 10)
     (line,) = caplog.messages
     assert line.startswith(
-        f"step 10, held-out slices: loss {row.loss:.4g}, "
+        f"step 10, held-out images: loss {row.loss:.4g}, "
         f"rand_error {row.metrics['rand_error']:.4g}, pixel_error "
     )
 

@@ -87,7 +87,7 @@ def start(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Say nothing but what is wrong.")
+        bool, typer.Option("--quiet", "-q", help="Say nothing but what is wrong; of any command.")
     ] = False,
 ) -> None:
     """U-Net (2015) on your own images: train, predict, evaluate."""
@@ -307,10 +307,10 @@ def view(
     threads: options.Threads = 1,
     as_json: options.FactsAsJson = False,
 ) -> None:
-    """Write a page to look at a prediction in a browser: one HTML file, for any place.
+    """Write a page to look at a prediction in a browser.
 
-    Slices, thresholds and objects live; with labels also the metrics by threshold, and where cells
-    are split or merged.
+    It is one HTML file that opens anywhere. Slices, thresholds and objects live; with labels also
+    the metrics by threshold, and where cells are split or merged.
     """
     view_files(
         image,

@@ -135,11 +135,12 @@ def new(
     example: options.Example = False,
     as_json: options.FactsAsJson = False,
 ) -> None:
-    """Describe a folder of images and labels, once for all other commands.
+    """Describe a folder of images and labels.
 
-    Writes FOLDER/samples.csv, which image has which labels, and FOLDER/dataset.yaml, how they are
-    read. Both can be edited. What the labels are is told by them and written down: in a mask whose
-    marks look like lines around regions, the regions are the cells.
+    All other commands go by it. Writes FOLDER/samples.csv, which image has which labels, and
+    FOLDER/dataset.yaml, how they are read. Both can be edited. What the labels are is told by them
+    and written down: in a mask whose marks look like lines around regions, the regions are the
+    cells.
     """
     if example:
         write_example(folder)

@@ -21,8 +21,17 @@ USERS_OS_ERRORS = (  # of outputs that cannot be written
 )
 
 
+OF_ALL_COMMANDS = ("--quiet", "-q")
+
+
 class OneLinePerProblem(TyperGroup):
     """Commands that end with exit code 2 where a user can act on what went wrong."""
+
+    def parse_args(self, ctx, args):
+        """Read the arguments; those of all commands may stand anywhere, as users expect it."""
+        here, after = _parted(args, "--")
+        of_all = [word for word in here if word in OF_ALL_COMMANDS]
+        return super().parse_args(ctx, of_all + [w for w in here if w not in of_all] + after)
 
     def invoke(self, ctx):
         """Run the command; each problem is a line on stderr."""
@@ -45,6 +54,12 @@ class OneLinePerProblem(TyperGroup):
 
                 tell_torchrun(error)
         raise typer.Exit(BAD_INPUT)
+
+
+def _parted(words: list[str], mark: str) -> tuple[list[str], list[str]]:
+    """Words before a mark, and the mark with the words behind it."""
+    k = words.index(mark) if mark in words else len(words)
+    return words[:k], words[k:]
 
 
 def _problems(error: Exception) -> list[str]:

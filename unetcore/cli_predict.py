@@ -27,7 +27,7 @@ from unetcore.errors import InputError
 from unetcore.measurements import Table, measure, write_table
 from unetcore.memory import keep_freed_memory
 from unetcore.overlay import overlay
-from unetcore.terminal import command, count, is_quiet, say, table_lines
+from unetcore.terminal import command, count, is_blank, is_quiet, say, table_lines
 
 # Modules that need torch, which takes more than a second to import, are imported where needed.
 
@@ -222,14 +222,15 @@ def _write_folder(
     job: Job, out: Path, bar: tqdm, segmentation: None
 ) -> tuple[list[str], list[dict]]:
     """Write all results of every picture, and a table of all pictures."""
-    rows = []
+    rows, remarks = [], []
     for file in job.files:
         picture = job.read(file)
         rows.append(_write_results(job, picture, job.predict(picture, bar), out))
+        remarks.append("the same everywhere" if is_blank(picture.pixels) else "")
     write_table(out / SUMMARY, {name: [row[name] for row in rows] for name in rows[0]})
     found = [
-        (row["image"], count(row["cells"], "cell"), f"{100 * row['interior']:.1f} % interior")
-        for row in rows
+        (row["image"], count(row["cells"], "cell"), f"{100 * row['interior']:.1f} % interior", said)
+        for row, said in zip(rows, remarks, strict=True)
     ]
     first = job.files[0]
     map_of_first = out / f"{name_of(first)}{PROBABILITY}"

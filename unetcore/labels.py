@@ -1,5 +1,8 @@
 """What labels are: whole numbers, 0 = background; a mask has one other value, for all cells."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from unetcore.errors import InputError
@@ -22,21 +25,49 @@ def whole_numbers(labels: np.ndarray) -> np.ndarray:
     ------
     InputError : a value that is negative or no whole number; the first fraction is named.
     """
+    labels = integers(labels)
+    refuse_negative(labels)
+    return labels
+
+
+def integers(labels: np.ndarray) -> np.ndarray:
+    """Labels of any number type as integers, as `whole_numbers`, negative ones as well."""
     if labels.dtype.kind == "b":
         return labels.astype(np.uint8)
     if labels.dtype.kind not in "iuf":
         raise InputError(f"labels of type {labels.dtype}: need whole numbers")
-    if labels.dtype.kind == "f":
-        labels = _integers(labels)
-    if labels.size and labels.min() < 0:
-        raise InputError(f"label {labels.min()}: need 0 for background, 1 or more for cells")
-    return labels
+    return _integers(labels) if labels.dtype.kind == "f" else labels
+
+
+def refuse_negative(labels: np.ndarray, advice: str = "") -> None:
+    """Refuse labels below 0.
+
+    Parameters
+    ----------
+    labels : integer array of any shape.
+    advice : what the message ends in.
+    """
+    if labels.size and (lowest := labels.min()) < 0:
+        raise InputError(f"label {lowest}: need 0 for background, 1 or more for cells{advice}")
 
 
 def named_whole_numbers(labels: np.ndarray, name: object) -> np.ndarray:
     """Labels as `whole_numbers` makes them; a refusal begins with their name, as that of a file."""
-    try:
+    with naming(name):
         return whole_numbers(labels)
+
+
+def named_integers(labels: np.ndarray, name: object) -> np.ndarray:
+    """Labels as `integers` makes them; a refusal begins with their name, as that of a file."""
+    with naming(name):
+        return integers(labels)
+
+
+@contextmanager
+def naming(name: object) -> Iterator[None]:
+    """Let what is refused meanwhile begin with a name."""
+    try:
+        yield
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
 

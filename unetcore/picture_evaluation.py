@@ -19,7 +19,7 @@ from unetcore.errors import InputError
 from unetcore.evaluate import OF_CELLS, OF_MEMBRANES, PLACES, evaluate
 from unetcore.exchanged import Sides, sides_of
 from unetcore.instances import Parts
-from unetcore.labels import IGNORED, known_labels, named_whole_numbers
+from unetcore.labels import IGNORED, known_labels, named_integers, named_whole_numbers
 from unetcore.metrics import Slices
 
 
@@ -243,7 +243,7 @@ def _read(pair: Judged) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise InputError(f"{results.probability}: no {results.name}{INSTANCES} beside it")
     picture = read_picture(results.probability)
     probability = _one_channel(picture)
-    labels = named_whole_numbers(read_labels_of(pair.labels, picture), pair.labels)
+    labels = named_integers(read_labels_of(pair.labels, picture), pair.labels)
     found = named_whole_numbers(read_grey(results.instances), results.instances)
     if found.shape != probability.shape:
         sizes = in_words(found.shape), in_words(probability.shape)

@@ -52,7 +52,7 @@ def predict_picture(
     factor = scale_factor(picture.pixel_size, model.pixel_size, str(picture.path))
     for page in picture.pixels:
         grey = rescaled(grey_values(page, model.normalisation, str(picture.path)), factor)
-        (seen,) = normalise(grey[None], model.normalisation)
+        (seen,) = normalise(grey[None], model.normalisation, str(picture.path))
         found = predict_probability(seen, model.predictor, averaging=averaging, tile=tile)
         yield np.clip(restored(found, page.shape[-2:]), 0, 1)
 

@@ -140,7 +140,7 @@ def _facts_of_image(name: str, image: np.ndarray, labels: np.ndarray, kind: str)
         "interior": float((cells > 0).sum() / max(n_known, 1)),
         "ignored": float(1 - known.mean()),
         "n_known": n_known,
-        "blank": bool((image.min(axis=(1, 2)) == image.max(axis=(1, 2))).all()),
+        "blank": is_blank(image),
         "empty": bool(known.any() and not cells.any()),
     }
 
@@ -151,12 +151,17 @@ def _row(image: Mapping) -> tuple[str, ...]:
         image["name"],
         in_words(image["shape"]),
         str(image["channels"]),
-        f"{image['lowest']:.3g} to {image['highest']:.3g}",
+        f"{image['lowest']:.5g} to {image['highest']:.5g}",
         str(image["cells"]),
         f"{100 * image['interior']:.1f} %",
         f"{100 * image['ignored']:.1f} %",
         ", ".join(remarks),
     )
+
+
+def is_blank(image: np.ndarray) -> bool:
+    """Whether an image (..., H, W) has one value in each channel, and so shows nothing."""
+    return bool((image.min(axis=(-2, -1)) == image.max(axis=(-2, -1))).all())
 
 
 def print_table(rows: list[tuple[str, ...]]) -> None:

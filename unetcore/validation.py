@@ -146,7 +146,7 @@ class Validation:
         self.rows.append(row)
         self._write()
         values = ", ".join(f"{name} {value:.4g}" for name, value in row.values.items())
-        logger.info("step %d, held-out slices: %s (%.1f s)", step, values, row.seconds)
+        logger.info("step %d, held-out images: %s (%.1f s)", step, values, row.seconds)
         if self._board is not None:
             self._board.add_validation(step, row.values, self._picture(probability[0]))
         return row
@@ -190,9 +190,14 @@ class Validation:
         for name in self._names() if self.rows else ():
             best, last = self.best(name), self.rows[-1]
             logger.info(
-                "held-out slices: %s %.4g after the last step, %d; best was %.4g after step %d",
-                name, last.values[name], last.step, best.values[name], best.step,
-            )  # fmt: skip
+                "held-out images: %s %.4g at the end, %s is best; it was %s",
+                name.replace("_", " "),
+                last.values[name],
+                "1" if name in HIGHEST_IS_BEST else "0",
+                "never better"
+                if best.values[name] == last.values[name]
+                else f"{best.values[name]:.4g} after step {best.step}",
+            )
 
     def save(self, path: Path) -> None:
         """Write all rows as a CSV of the columns step, seconds, loss and the metrics."""

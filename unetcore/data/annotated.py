@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from skimage.transform import resize
 
+from unetcore.data.colours import WrongColours
 from unetcore.data.entry import DataSettings
 from unetcore.data.intensity import normalise
 from unetcore.data.io import grey_values
@@ -21,9 +22,14 @@ from unetcore.data.sizes import in_words, refuse_other_sizes
 from unetcore.data.swapped import looks_like_grey_values, misplaced_labels
 from unetcore.errors import InputError
 from unetcore.geometry import mirror_index
-from unetcore.labels import IGNORED, known_labels, named_whole_numbers
+from unetcore.labels import IGNORED, known_labels, named_integers
 
 RGB = ("red", "green", "blue")
+ONE_NUMBER = (
+    "expected one number per pixel: save them as an 8- or 16-bit grey image (Fiji: Image > Lookup "
+    "Tables > Grays)"
+)
+ARE_SLICES = "may be slices: save them as those (Fiji: Image > Hyperstacks > Re-order Hyperstack)"
 IN_ONE_PIECE = (*OF_ROIS, ".png", ".jpg", ".jpeg")  # files that are read as a whole
 
 
@@ -188,13 +194,14 @@ def read_labels_of(path: Path, picture: Picture) -> np.ndarray:
         another size than the image.
     """
     path = Path(path)
-    n_slices, _, *size = picture.pixels.shape
+    n_slices, n_channels, *size = picture.pixels.shape
     if path.suffix.lower() in OF_ROIS:
         return read_rois(path, (n_slices, *size))
     stack = _read_label_image(path)
     if len(stack) != n_slices:
+        hint = f", whose {n_channels} channels {ARE_SLICES}" if n_channels == len(stack) else ""
         raise InputError(
-            f"{path}: {len(stack)} label pages for the {n_slices} slices of {picture.path}"
+            f"{path}: {len(stack)} label pages for the {n_slices} slices of {picture.path}{hint}"
         )
     if list(stack.shape[1:]) != size:
         raise InputError(
@@ -206,14 +213,16 @@ def read_labels_of(path: Path, picture: Picture) -> np.ndarray:
 
 def _read_label_image(path: Path) -> np.ndarray:
     """Labels (Z, H, W) of an image file, as they are."""
-    labels = read_picture(path)
+    try:
+        labels = read_picture(path)
+    except WrongColours as error:
+        raise InputError(f"{path}: {error.found}, {ONE_NUMBER}") from error
     if labels.kind == "jpeg":
         raise InputError(f"{path}: labels as JPEG, which changes them: save them as TIFF or PNG")
     if (n_channels := labels.pixels.shape[1]) > 1:
-        raise InputError(
-            f"{path}: labels of {n_channels} channels (in colour?), expected one number per pixel: "
-            "save them as an 8- or 16-bit grey image"
-        )
+        if n_channels == len(RGB):
+            raise InputError(f"{path}: labels in colour (3 channels), {ONE_NUMBER}")
+        raise InputError(f"{path}: labels of {n_channels} channels, which {ARE_SLICES}")
     return labels.pixels[:, 0]
 
 
@@ -300,7 +309,7 @@ class _Slice:
 
 def _read_pair(sample: Sample) -> Pair:
     picture = read_picture(sample.image)
-    raw = named_whole_numbers(read_labels_of(sample.labels, picture), sample.labels)
+    raw = named_integers(read_labels_of(sample.labels, picture), sample.labels)
     if len(np.unique(picture.pixels)) == 2 and len(np.unique(raw)) > 2:
         raise InputError(
             f"{sample.image}: two values only, and {sample.labels} has more: are images and labels "

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from unetcore.errors import InputError
-from unetcore.labels import IGNORED, check_mask, named_whole_numbers
+from unetcore.labels import IGNORED, check_mask, integers, naming, refuse_negative
 
 BACKGROUND, CELL, IGNORE = "background", "cell", "ignore"
 MEANINGS = (BACKGROUND, CELL, IGNORE)
+NAME_IT = ", or its meaning in a label map"
 
 
 @dataclass(frozen=True)
@@ -20,22 +21,21 @@ class LabelMap:
 
     Attributes
     ----------
-    meanings : "background", "cell" or "ignore" by value, a whole number >= 0. Empty: 0 is
+    meanings : "background", "cell" or "ignore" by value, a whole number. Empty: 0 is
         background and all else cell. In labels of instances, values that are not named are
         cells with this number.
 
     Raises
     ------
-    InputError : another meaning, a value that is no whole number >= 0, or no cell and no
-        background left to learn.
+    InputError : another meaning, or a value that is no whole number.
     """
 
     meanings: Mapping[int, str] = field(default_factory=dict)
 
     def __post_init__(self):
         for value, meaning in self.meanings.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise InputError(f"label map: value {value!r}: need a whole number >= 0")
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise InputError(f"label map: value {value!r}: need a whole number")
             if meaning not in MEANINGS:
                 raise InputError(
                     f"label map: {value} means {meaning!r}: need one of {', '.join(MEANINGS)}"
@@ -52,7 +52,7 @@ class LabelMap:
         """
         meanings = {}
         for part in text.split(","):
-            if not (found := re.fullmatch(r"\s*(\d+)\s*=\s*(\w+)\s*", part)):
+            if not (found := re.fullmatch(r"\s*(-?\d+)\s*=\s*(\w+)\s*", part)):
                 raise InputError(f"label map {text!r}: need VALUE=MEANING, as in 0=cell,255=ignore")
             if (value := int(found[1])) in meanings:
                 raise InputError(f"label map {text!r}: value {value} is there twice")
@@ -91,7 +91,7 @@ class LabelMap:
 
         Parameters
         ----------
-        labels : array of whole numbers >= 0, of any shape.
+        labels : array of whole numbers, of any shape; those below 0 need a meaning.
         kind : "mask" or "instances".
         name : what messages call the labels, for instance their file.
 
@@ -102,10 +102,13 @@ class LabelMap:
 
         Raises
         ------
-        InputError : a value that is no whole number >= 0, a mask with a value that has no meaning,
-            instances in which a value means "cell", or too many of them.
+        InputError : a value that is no whole number, one below 0 without a meaning, a mask with a
+            value that has no meaning, instances in which a value means "cell", or too many of them.
         """
-        labels = named_whole_numbers(np.asarray(labels), name)
+        with naming(name):
+            labels = integers(np.asarray(labels))
+            if not self.names_cells:
+                refuse_negative(labels[~self._named(labels)], NAME_IT)
         return self._mask(labels, name) if kind == "mask" else self._instances(labels, name)
 
     def _mask(self, labels, name):
@@ -141,6 +144,9 @@ class LabelMap:
             if cells.max() >= IGNORED:
                 raise InputError(f"{name}: {cells.max()} cells, at most {IGNORED - 1} are possible")
         return np.where(ignored, np.uint16(IGNORED), cells.astype(np.uint16))
+
+    def _named(self, labels):
+        return np.isin(labels, list(self.meanings))
 
     def _pixels(self, labels, meaning):
         values = [value for value, what in self.meanings.items() if what == meaning]

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from unetcore.data.colours import ALPHA, PALETTE, PRINTING, WITHOUT_ALPHA, WrongColours
 from unetcore.data.files import check_space, replacing
 from unetcore.data.pixel_size import of_resolution, of_square
 from unetcore.data.raw_image import RawImage
 from unetcore.data.tiff import is_grey_ramp
-from unetcore.data.tiff_picture import ALPHA
 from unetcore.errors import InputError, first_line
 
 FORMATS = {"png": ["PNG"], "jpeg": ["JPEG", "MPO"]}  # MPO: JPEG with previews, of cameras
@@ -64,16 +64,13 @@ def _refuse_colours(image: Image.Image, path: Path) -> None:
     if image.mode == "P":
         ramp = np.reshape(image.getpalette("RGB"), (-1, 3)).T
         if not is_grey_ramp(ramp):
-            raise InputError(
-                f"{path}: a palette (colours by number), expected grey values or RGB: save it as "
-                "one of them"
-            )
+            raise WrongColours(path, PALETTE, "save it as one of them")
     elif image.mode.endswith(("A", "a")):
-        raise InputError(f"{path}: {ALPHA}")
+        raise WrongColours(path, ALPHA, WITHOUT_ALPHA)
     elif image.mode == "CMYK":
-        raise InputError(f"{path}: colours of printing (CMYK), expected grey values or RGB")
+        raise WrongColours(path, PRINTING)
     elif image.mode not in GREY_OR_RGB:
-        raise InputError(f"{path}: colours of kind {image.mode}, expected grey values or RGB")
+        raise WrongColours(path, f"colours of kind {image.mode}")
 
 
 def _pixels(image: Image.Image, path: Path) -> np.ndarray:

@@ -3,8 +3,8 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from unetcore.data.files import is_zarr, write_atomically
@@ -15,8 +15,12 @@ COLUMNS = ("id", "image", "labels", "split")
 OPTIONAL = ("pixel_size_um",)
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".zarr")
 LABEL_SUFFIXES = (*IMAGE_SUFFIXES, ".zip", ".roi")
-FOLDERS_OF_IMAGES = ("images", "image", "raw")
-FOLDERS_OF_LABELS = ("labels", "label", "masks", "mask", "annotations", "rois")
+FOLDERS_OF_IMAGES = ("images", "image", "imgs", "raw")
+FOLDERS_OF_LABELS = (
+    *("labels", "label", "masks", "mask", "seg", "segmentation", "segmentations"),
+    *("annotations", "gt", "rois"),
+)
+FOLDERS_OF_SPLITS = {"train": "train", "test": "test", "val": "test", "validation": "test"}
 OF_LABELS = r"labels?|masks?|seg|segmentation|annotations?|rois?|roiset|gt"
 OF_IMAGES = r"images?|img|raw|volume"
 
@@ -47,7 +51,7 @@ def find_samples(images: Path, labels: Path | None = None) -> list[Sample]:
     ----------
     images : one image; a folder of images; and without `labels` a sample sheet (`.csv`), or a
         folder with both: `images/` beside `labels/` (or `masks/`), or files whose names tell, such
-        as `a.tif` and `a_labels.tif`.
+        as `a.tif` and `a_labels.tif`. Such folders may stand in `train/` and `test/` (or `val/`).
     labels : the labels of one image, or a folder of them. A pair has the same name, up to words
         like "labels" or "mask". Where no name has a partner and there are as many labels as
         images, they are taken in the order of their names.
@@ -149,10 +153,10 @@ def labels_by_key(path: Path) -> dict[str, Path]:
 
 
 def holds_images_and_labels(folder: Path) -> bool:
-    """Whether a folder has folders of both in it."""
+    """Whether a folder has folders of both in it, or one of what is trained on."""
     inside = [entry.name.lower() for entry in Path(folder).iterdir() if _is_folder(entry)]
     both = FOLDERS_OF_IMAGES, FOLDERS_OF_LABELS
-    return all(any(name in inside for name in names) for names in both)
+    return "train" in inside or all(any(name in inside for name in names) for names in both)
 
 
 def write_samples(path: Path, samples: Sequence[Sample]) -> None:
@@ -214,6 +218,10 @@ def _samples_of_one_path(path: Path) -> list[Sample]:
     labels = next((inside[name] for name in FOLDERS_OF_LABELS if name in inside), None)
     if images and labels:
         return find_samples(images, labels)
+    if "train" in inside and not (images or labels):
+        return _samples_of_splits(
+            {name: inside[name] for name in FOLDERS_OF_SPLITS if name in inside}
+        )
     if images or labels:
         raise InputError(
             f"{path}: has the folder {(images or labels).name}/ and no "
@@ -228,6 +236,18 @@ def _samples_of_one_path(path: Path) -> list[Sample]:
             "into images/ and labels into labels/"
         )
     return _pairs(are_images, are_labels, path, path)
+
+
+def _samples_of_splits(folders: Mapping[str, Path]) -> list[Sample]:
+    """Samples of folders whose names say what is trained on; ids say where the others are."""
+    found = []
+    for name, folder in folders.items():
+        before = "" if name == "train" else f"{name}-"
+        found += [
+            replace(sample, id=before + sample.id, split=FOLDERS_OF_SPLITS[name])
+            for sample in find_samples(folder)
+        ]
+    return found
 
 
 def _pairs(

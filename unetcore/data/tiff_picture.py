@@ -8,6 +8,7 @@ import numpy as np
 import tifffile
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 
+from unetcore.data.colours import ALPHA, PALETTE, PRINTING, WITHOUT_ALPHA, WrongColours
 from unetcore.data.files import check_space, replacing
 from unetcore.data.io import pixel_digest
 from unetcore.data.pixel_size import in_micrometres, of_resolution, of_square
@@ -112,27 +113,18 @@ def _refuse_colours(page: tifffile.TiffPage, path: Path) -> None:
     photometric = page.photometric
     if photometric == PHOTOMETRIC.PALETTE:
         if not is_grey_ramp(page.colormap):
-            raise InputError(
-                f"{path}: a palette (colours by number), expected grey values or RGB: save it with "
-                "the lookup table Grays, or as RGB"
-            )
+            raise WrongColours(path, PALETTE, "save it with the lookup table Grays, or as RGB")
     elif photometric == PHOTOMETRIC.SEPARATED:
-        raise InputError(f"{path}: colours of printing (CMYK), expected grey values or RGB")
+        raise WrongColours(path, PRINTING)
     elif photometric == PHOTOMETRIC.MINISWHITE and page.bitspersample > 1:
         raise InputError(f"{path}: inverted grey values (0 is white), expected 0 to be black")
     elif photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.RGB) and (
         photometric != PHOTOMETRIC.YCBCR or page.compression not in OF_JPEG
     ):
         name = getattr(photometric, "name", photometric)
-        raise InputError(f"{path}: colours of kind {name}, expected grey values or RGB")
+        raise WrongColours(path, f"colours of kind {name}")
     if {EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA} & set(page.extrasamples):
-        raise InputError(f"{path}: {ALPHA}")
-
-
-ALPHA = (
-    "an alpha channel (transparency), expected grey values or RGB: save it without (GIMP: Image > "
-    "Flatten Image; Fiji: Image > Type > RGB Color)"
-)
+        raise WrongColours(path, ALPHA, WITHOUT_ALPHA)
 
 
 def _sizes(file: tifffile.TiffFile) -> tuple[float | None, float | None]:

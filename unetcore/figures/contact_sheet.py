@@ -37,8 +37,8 @@ def contact_sheet(
     Figure with a panel for each image; of many, the first, the last, and some between them.
     """
     shown = np.unique(np.linspace(0, len(names) - 1, min(len(names), MOST)).round().astype(int))
-    n_columns = min(COLUMNS, len(shown))
-    n_rows = math.ceil(len(shown) / n_columns)
+    n_rows = math.ceil(len(shown) / COLUMNS)
+    n_columns = math.ceil(len(shown) / n_rows)
     tallest = max(labels[k].shape[0] / labels[k].shape[1] for k in shown)
     left_out = f", {len(shown)} of {len(names)}" if len(shown) < len(names) else ""
     figure = new_figure(

@@ -1,0 +1,29 @@
+"""Colours that are neither grey values nor red, green and blue, as messages name them."""
+
+from pathlib import Path
+
+from unetcore.errors import InputError
+
+PALETTE = "a palette (colours by number)"
+PRINTING = "colours of printing (CMYK)"
+ALPHA = "an alpha channel (transparency)"
+WITHOUT_ALPHA = "save it without (GIMP: Image > Flatten Image; Fiji: Image > Type > RGB Color)"
+
+
+class WrongColours(InputError):
+    """A file whose pixels are neither grey values nor red, green and blue.
+
+    Parameters
+    ----------
+    path : the file.
+    found : what its pixels are.
+    advice : what to do about it, if there is something to say.
+    """
+
+    def __init__(self, path: Path, found: str, advice: str = ""):
+        super().__init__(path, found, advice)
+        self.found = found
+
+    def __str__(self):
+        path, found, advice = self.args
+        return f"{path}: {found}, expected grey values or RGB" + (f": {advice}" if advice else "")
