@@ -128,7 +128,7 @@ def test_regions_of_times_and_depths_lie_where_image_and_prediction_say(tmp_path
     picture = read_picture(tmp_path / "a.tif")
     np.testing.assert_array_equal(read_labels_of(tmp_path / "a.zip", picture), expected)
     found, ignored = read_reference(
-        tmp_path / "a.zip", expected.shape, LabelMap(), tmp_path / "a.tif"
+        tmp_path / "a.zip", expected.shape, LabelMap(), image=tmp_path / "a.tif"
     )
     assert ignored is None
     np.testing.assert_array_equal(found, expected)
@@ -137,13 +137,15 @@ def test_regions_of_times_and_depths_lie_where_image_and_prediction_say(tmp_path
     write_like(tmp_path / "p.tif", expected.astype(np.float32), picture)
     regions[1].position = 6
     roiwrite(tmp_path / "b.zip", regions)
-    found, _ = read_reference(tmp_path / "b.zip", expected.shape, LabelMap(), tmp_path / "p.tif")
+    found, _ = read_reference(
+        tmp_path / "b.zip", expected.shape, LabelMap(), image=tmp_path / "p.tif"
+    )
     np.testing.assert_array_equal(found, expected)
     other = tmp_path / "other.tif"  # of 2 times and 2 depths
     tifffile.imwrite(other, noise(2, 2, 20, 30), imagej=True, metadata={"axes": "TZYX"})
     for unknown in (None, tmp_path, other):
         with pytest.raises(InputError, match="region 0: on time 2, expected one of 1 to 1"):
-            read_reference(tmp_path / "b.zip", expected.shape, LabelMap(), unknown)
+            read_reference(tmp_path / "b.zip", expected.shape, LabelMap(), image=unknown)
 
 
 def test_rows_of_split_test_come_last_and_are_held_out(tmp_path):

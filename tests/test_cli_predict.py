@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import json
 
 import numpy as np
 import pytest
@@ -81,10 +82,11 @@ def test_two_channels_end_to_end(two_channels, tmp_path):
     words = (two_channels, tmp_path / "a.tif", "-o", tmp_path / "out")
     cells = ("--smallest-object", 5, "--border", 3, "--threshold", 0.45)
     lines = predicted(*words, *cells)
-    assert lines[-1] == (
+    assert lines[-2:] == [
         f"  unet view {tmp_path}/a.tif {tmp_path}/out/a-probability.tif -o {tmp_path}/out/a.html "
-        "--threshold 0.45 --smallest-object 5"
-    )
+        "--threshold 0.45 --smallest-object 5",
+        f"  unet evaluate LABELS {tmp_path}/out",
+    ]
     out = tmp_path / "out"
     names = ("probability.tif", "mask.tif", "instances.tif", "measurements.csv", "overlay.png")
     assert {p.name for p in out.iterdir()} == {"summary.csv", *(f"a-{name}" for name in names)}
@@ -143,6 +145,32 @@ def test_one_file_is_the_probability_alone(two_channels, tmp_path):
     with tifffile.TiffFile(tmp_path / "p.ome.tif") as file:
         assert (file.is_ome, file.series[0].axes) == (True, "TYX")
         np.testing.assert_array_equal(file.asarray(), expected_map(pixels, two_channels))
+
+
+def test_results_keep_what_labels_meant_in_training_and_are_evaluated_by_it(tmp_path):
+    """Pictures of several types and sizes, labels named and typed as they like."""
+    model = make_model(tmp_path / "model", label_map="0=cell,255=background")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    tifffile.imwrite(folder / "a.ome.tif", grey(2), ome=True, metadata={"axes": "ZYX"})
+    Image.fromarray(grey(shape=(30, 33))).save(folder / "b.png")
+    out = tmp_path / "out"
+    lines = predicted(model, folder, "-o", out, "--smallest-object", 5)
+    assert lines[-1] == f"  unet evaluate LABELS {out} --label-map 0=cell,255=background"
+    (tmp_path / "labels").mkdir()
+    maps = [read_picture(out / f"{name}-probability.tif").pixels[:, 0] for name in ("a", "b")]
+    a, b = (np.where(grey > np.median(grey), 0, 255).astype(np.uint8) for grey in maps)
+    tifffile.imwrite(tmp_path / "labels/a_mask.tif", a)
+    Image.fromarray(b[0]).save(tmp_path / "labels/b.png")
+    result = unet("evaluate", tmp_path / "labels", out, "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["label_map"] == "0=cell,255=background"
+    assert [(row["image"], row["slices"]) for row in found["images"]] == [("a", 2), ("b", 1)]
+    meaning = ("--label-map", "0=cell,255=background")
+    words = ("evaluate", tmp_path / "labels/b.png", out / "b-probability.tif", "--json", *meaning)
+    for name, values in json.loads(unet(*words).stdout).items():
+        assert found["images"][1]["metrics"][name].items() >= values.items()
 
 
 def test_folder_of_all_kinds_and_sizes(tmp_path):

@@ -61,6 +61,20 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def folder_of(folder, tmp_path_factory):
+    """Copy of the folder for each page, so that what one writes is not there for the next."""
+    copies = {}
+
+    def copy_for(page):
+        if page not in copies:
+            copies[page] = tmp_path_factory.mktemp("page") / "work"
+            shutil.copytree(folder, copies[page])
+        return copies[page]
+
+    return copy_for
+
+
 def small(patch):
     """Make a training a matter of a second."""
     few = {"output_tile": 20, "log_every": 1, "checkpoint_every": 2, "steps": 3, "warmup_steps": 1}
@@ -81,8 +95,8 @@ def test_pages_name_commands():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "line"), CASES, ids=[f"{p[:-3]}: {c}" for p, c in CASES])
-def test_command_of_a_page_works(folder, tmp_path, monkeypatch, page, line):
-    monkeypatch.chdir(folder)
+def test_command_of_a_page_works(folder_of, tmp_path, monkeypatch, page, line):
+    monkeypatch.chdir(folder_of(page))
     small(monkeypatch)
     program, *words = shlex.split(re.sub(r"--steps \d+", " ".join(SHORT), line))
     if program == "snakemake":

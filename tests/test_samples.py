@@ -2,7 +2,14 @@
 
 import pytest
 
-from unetcore.data.samples import Sample, find_samples, read_samples, write_samples
+from unetcore.data.samples import (
+    Sample,
+    find_samples,
+    key_of_image,
+    labels_by_key,
+    read_samples,
+    write_samples,
+)
 from unetcore.errors import InputError
 
 
@@ -62,6 +69,34 @@ def test_two_folders_are_paired_by_names_or_else_by_order(tmp_path):
         ("a.tif", "1.tif"),
         ("b.tif", "2.tif"),
     ]
+
+
+def test_words_for_images_in_names_of_labels_say_nothing(tmp_path):
+    """Else labels/img_2 would be those of images/img_1 where img_1 has none."""
+    touch(tmp_path, "images/img_1.tif", "images/img_2.tif", "labels/img_2.tif", "labels/img_3.tif")
+    touch(tmp_path, "b/image.tif", "b/image_labels.tif")
+    with pytest.raises(ExceptionGroup) as caught:
+        find_samples(tmp_path)
+    assert [str(e).partition(":")[0].rpartition("/")[2] for e in caught.value.exceptions] == [
+        "img_1.tif",
+        "img_3.tif",
+    ]
+    assert find_samples(tmp_path / "b")[0].labels.name == "image_labels.tif"
+
+
+def test_labels_by_themselves_are_found_by_the_names_of_their_images(tmp_path):
+    touch(tmp_path, "a.tif", "a_labels.tif", "img_b.png", "RoiSet_C.zip", "notes.txt", ".x.tif")
+    found = labels_by_key(tmp_path)
+    assert {key: file.name for key, file in found.items()} == {
+        "a": "a_labels.tif",
+        "b": "img_b.png",
+        "c": "RoiSet_C.zip",
+    }
+    for image in ("a.ome.tif", "Image_B.jpg", "c.png"):
+        assert key_of_image(tmp_path / image) in found
+    touch(tmp_path, "b.tif")
+    with pytest.raises(InputError, match=r"img_b\.png: means the same image as b\.tif"):
+        labels_by_key(tmp_path)
 
 
 def test_every_file_without_a_partner_is_named(tmp_path):

@@ -13,16 +13,16 @@ from unetcore import __version__
 from unetcore import cli_options as options
 from unetcore.cli_data import new, own_data, refuse_too_small, validate
 from unetcore.cli_errors import IS_FIRST, OneLinePerProblem
+from unetcore.cli_evaluate import evaluate
 from unetcore.cli_export import export
 from unetcore.cli_predict import predict_pictures
 from unetcore.cli_view import view as view_files
 from unetcore.cli_volume import in_bytes, predict_volume, refuse_options
-from unetcore.data.annotated import IN_ONE_PIECE, read_label_stack, read_reference
-from unetcore.data.io import check_pair, open_known, open_labels, open_probability, write_stack
+from unetcore.data.annotated import read_label_stack
+from unetcore.data.io import write_stack
 from unetcore.data.label_map import LabelMap
-from unetcore.data.stacks import open_stack
 from unetcore.duration import duration
-from unetcore.errors import InputError, Interrupted
+from unetcore.errors import Interrupted
 from unetcore.labels import IGNORED
 from unetcore.memory import keep_freed_memory
 from unetcore.recipes import FAST, RECIPES, weight_map_config
@@ -31,7 +31,6 @@ from unetcore.terminal import (
     command,
     count,
     is_quiet,
-    metrics_table,
     progress,
     say,
     show_annotated,
@@ -78,8 +77,8 @@ def _show_version(wanted: bool) -> None:
         "unet new my-cells/",
         "unet validate my-cells/dataset.yaml",
         "unet train my-cells/dataset.yaml -o run",
-        "unet predict run new.tif -o probability.tif",
-        "unet evaluate new-labels.tif probability.tif",
+        "unet predict run new-images/ -o results",
+        "unet evaluate new-labels/ results/",
     )
 )
 def start(
@@ -273,49 +272,14 @@ def predict(
     )
 
 
-@app.command(
+app.command(
     epilog=_examples(
-        "unet evaluate labels.tif probability.tif",
-        "unet evaluate labels.tif probability.tif --threads 4 --json > metrics.json",
+        "unet evaluate new-labels/ results/",
+        "unet evaluate my-cells/dataset.yaml results/ --json > metrics.json",
+        "unet evaluate labels.tif probability.tif --threads 4",
         "unet evaluate cells.tif segmentation.tif --segmentation",
     )
-)
-def evaluate(
-    labels: options.Labels,
-    probability: options.Probability,
-    segmentation: options.IsSegmentation = False,
-    as_json: options.AsJson = False,
-    unscaled: options.Unscaled = False,
-    threads: options.Threads = 1,
-    fill_missing: options.FillMissingLabels = False,
-    label_map: options.LabelMapText = None,
-    ignore_label: options.IgnoreLabel = None,
-) -> None:
-    """Compare a prediction with labels.
-
-    Of a probability: warping, Rand and pixel error (2012), V_rand and V_info (later), each at its
-    best threshold. Of a segmentation: SEG and IoU of the cell tracking challenge. What is ignored
-    counts nowhere.
-    """
-    from unetcore.evaluate import OF_CELLS, OF_MEMBRANES, evaluate
-    from unetcore.metrics import Slices
-
-    if segmentation and (unscaled or threads > 1):
-        raise InputError("--unscaled and --threads are for a probability, not for --segmentation")
-    read = open_labels if segmentation else open_stack if unscaled else open_probability
-    found = read(probability)
-    meanings = _label_map(label_map, ignore_label)
-    if labels.suffix.lower() in IN_ONE_PIECE:
-        reference, ignored = read_reference(labels, found.shape, meanings, probability)
-    else:
-        reference, ignored = open_known(labels, meanings, fill_missing=fill_missing)
-    check_pair(found, reference, images_name=probability, labels_name=labels)
-    reference, found = Slices(reference, labels), Slices(found, probability)
-    if segmentation:
-        values = evaluate(OF_CELLS, reference, None, segmentation=found, ignored=ignored)
-    else:
-        values = evaluate(OF_MEMBRANES, reference, found, ignored=ignored, threads=threads)
-    typer.echo(json.dumps(values, indent=1) if as_json else metrics_table(values))
+)(evaluate)
 
 
 @app.command(
@@ -353,7 +317,7 @@ def view(
         probability,
         out,
         labels=labels,
-        label_map=_label_map(label_map, ignore_label),
+        label_map=LabelMap.given(label_map, ignore_label),
         segmentation=segmentation,
         slices=slices,
         threads=threads,
@@ -410,7 +374,7 @@ def weights(
         separation_sigma=separation_sigma,
         ignore_label=IGNORED,
     )
-    kind, stack = read_label_stack(labels, _label_map(label_map, ignore_label), labels_are)
+    kind, stack = read_label_stack(labels, LabelMap.given(label_map, ignore_label), labels_are)
     _, maps = weight_maps(stack, kind, config)
     write_stack(out, maps)
     if as_json:
@@ -429,12 +393,6 @@ app.command(
         "unet export run -o network.pt --head valid",
     )
 )(export)
-
-
-def _label_map(text: str | None, ignore_label: int | None) -> LabelMap:
-    """Meaning of values as options give it."""
-    meanings = LabelMap() if text is None else LabelMap.parse(text)
-    return meanings.with_ignored(ignore_label)
 
 
 def _train(run) -> None:

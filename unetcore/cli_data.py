@@ -22,6 +22,7 @@ from unetcore.data.files import replacing, write_atomically
 from unetcore.data.guess import guess_settings
 from unetcore.data.label_map import CELL, LabelMap
 from unetcore.data.samples import Sample, find_samples, read_samples, write_samples
+from unetcore.data.sizes import in_words
 from unetcore.errors import InputError
 from unetcore.geometry import largest_tile_for
 from unetcore.recipes import FAST
@@ -148,8 +149,7 @@ def new(
         if path.exists() and not force:
             raise InputError(f"{path}: is there already; --force replaces it")
     samples = find_samples(folder)
-    meanings = LabelMap() if label_map is None else LabelMap.parse(label_map)
-    given = DataSettings(labels_are, meanings.with_ignored(ignore_label), pixel_size)
+    given = DataSettings(labels_are, LabelMap.given(label_map, ignore_label), pixel_size)
     pairs = read_pairs(samples)
     settings = guess_settings(pairs, given)
     called = entries.name_of(folder) if name is None else name
@@ -222,7 +222,7 @@ def refuse_too_small(annotated: AnnotatedImages) -> None:
     try:
         largest_tile_for(annotated.largest_shape, FAST.network["depth"])
     except InputError as error:
-        sizes = " x ".join(map(str, annotated.largest_shape))
+        sizes = in_words(annotated.largest_shape)
         raise InputError(
             f"{annotated.names[0]}: no image is more than {sizes} px, need {LEAST_SIDE} a side"
         ) from error

@@ -278,15 +278,34 @@ FillMissing = Annotated[
 ]
 
 # Of `evaluate`.
+Reference = Annotated[
+    Path,
+    typer.Argument(
+        metavar="LABELS",
+        help="Of a folder of results: a folder of labels (names as those of the images), a sample "
+        "sheet (.csv) or what `unet new` wrote (.yaml). Of a file: an image of labels, a folder of "
+        "them, or regions of Fiji.",
+    ),
+]
 Probability = Annotated[
     Path,
-    typer.Argument(metavar="PROBABILITY", help="What `unet predict` wrote, of these images."),
+    typer.Argument(
+        metavar="PROBABILITY",
+        help="What `unet predict` wrote, of these images: the folder of all results, or one file.",
+    ),
 ]
 IsSegmentation = Annotated[
     bool,
     typer.Option(
         "--segmentation",
-        help="The second file is a segmentation, one number per cell: compute SEG and IoU.",
+        help="The second file is a segmentation, one number per cell: compute SEG and IoU. Of a "
+        "mask, on either side, the parts that hang together, also by corners, are the cells.",
+    ),
+]
+TableOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", "-o", metavar="CSV", help="Of a folder of results: also write the table here."
     ),
 ]
 AsJson = Annotated[

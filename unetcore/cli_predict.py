@@ -20,6 +20,8 @@ from unetcore.data.pictures import (
     write_like,
 )
 from unetcore.data.png_jpeg import write_png
+from unetcore.data.predicted import LABEL_MAP, PROBABILITY, SUMMARY
+from unetcore.data.sizes import in_words
 from unetcore.data.stacks import TIFF_SUFFIXES
 from unetcore.errors import InputError
 from unetcore.measurements import Table, measure, write_table
@@ -177,7 +179,7 @@ def _check(job: Job, *, one_size: bool) -> int:
 
 
 def _other_size(file: Path, first: Path, sizes: Mapping[Path, tuple[int, int]]) -> str:
-    this, other = (" x ".join(map(str, sizes[each])) for each in (file, first))
+    this, other = (in_words(sizes[each]) for each in (file, first))
     return (
         f"{file}: {this} px, but {first.name} before it is {other}: into one TIFF file go images "
         "of one size, give the name of a folder"
@@ -225,20 +227,21 @@ def _write_folder(
         picture = job.read(file)
         rows.append(_write_results(job, picture, job.predict(picture, bar), out))
         remarks.append("the same everywhere" if is_blank(picture.pixels) else "")
-    write_table(out / "summary.csv", {name: [row[name] for row in rows] for name in rows[0]})
+    write_table(out / SUMMARY, {name: [row[name] for row in rows] for name in rows[0]})
     found = [
         (row["image"], count(row["cells"], "cell"), f"{100 * row['interior']:.1f} % interior", said)
         for row, said in zip(rows, remarks, strict=True)
     ]
     first = job.files[0]
-    map_of_first = out / f"{name_of(first)}-probability.tif"
+    map_of_first = out / f"{name_of(first)}{PROBABILITY}"
     page = out / f"{name_of(first)}.html"
     lines = [
         *table_lines(found),
         f"{out}: of {count(len(rows), 'image')} the probability, mask, instances, measurements and "
-        "overlay each; summary.csv",
-        "\nLook at them by:",
+        f"overlay each; {SUMMARY}",
+        "\nLook at them, and compare them with labels, by:",
         f"  {command('view', first, map_of_first, '-o', page, *_cut(rows[0]))}",
+        f"  {command('evaluate', 'LABELS', out, *_label_map(job))}",
     ]
     return lines, rows
 
@@ -261,7 +264,7 @@ def _write_results(job: Job, picture: Picture, probability: np.ndarray, out: Pat
 
     settings, name = job.settings_for(picture), name_of(picture.path)
     mask, cells = probability > settings["threshold"], cells_of(probability, settings)
-    write_like(out / f"{name}-probability.tif", probability, replace(picture, kind="imagej"))
+    write_like(out / f"{name}{PROBABILITY}", probability, replace(picture, kind="imagej"))
     for what, stack in (("mask", mask), ("instances", cells)):
         write_like(out / f"{name}-{what}{suffix_like(picture, stack)}", stack, picture)
     table = measure(
@@ -285,6 +288,7 @@ def _write_results(job: Job, picture: Picture, probability: np.ndarray, out: Pat
         "median_area_px": _median(table["area_px"]),
         "median_area_um2": _median(table["area_um2"]),
         **{name: settings[name] for name in ("threshold", "smallest_object", "border")},
+        LABEL_MAP: job.model.description.get("label_map"),
     }
 
 

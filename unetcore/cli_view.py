@@ -9,7 +9,9 @@ from typing import Any
 import typer
 
 from unetcore.data.label_map import LabelMap
+from unetcore.data.sizes import in_words
 from unetcore.errors import InputError
+from unetcore.exchanged import Sides, remark, sides_of
 from unetcore.terminal import count, say
 from unetcore.view import View, open_cells, open_images, open_maps, open_reference, write_view
 
@@ -58,6 +60,8 @@ def view(
         stacks[segmentation] = cells = open_cells(segmentation)
     _refuse_other_sizes(stacks, maps, probability)
     pages = slice_numbers(slices, len(maps))
+    if labels:
+        _warn_of_exchanged(labels, sides_of(reference, maps, ignored), label_map)
     metrics, remark = {}, "No labels were given, so there are no metrics."
     if labels:
         named = {"labels": (labels, reference), "probability": (probability, maps)}
@@ -109,8 +113,13 @@ def _refuse_other_sizes(stacks: Mapping[Path, Any], maps, probability: Path) -> 
     for path, stack in stacks.items():
         shapes = [(shape[0], *shape[-2:]) for shape in (stack.shape, maps.shape)]
         if shapes[0] != shapes[1]:
-            this, other = (" x ".join(map(str, shape)) for shape in shapes)
+            this, other = map(in_words, shapes)
             raise InputError(f"{path}: {this} (slices, height, width), {probability}: {other}")
+
+
+def _warn_of_exchanged(labels: Path, sides: Sides, label_map: LabelMap) -> None:
+    if sides.look_exchanged:
+        typer.echo(remark(labels, sides, label_map), err=True)
 
 
 def _measured(named_stacks: Mapping[str, tuple[Path, Any]], ignored, threads: int):

@@ -8,7 +8,7 @@ from unetcore.errors import InputError
 
 OF_MEMBRANES = ("warping_error", "rand_error", "pixel_error", "v_rand", "v_info")
 OF_CELLS = ("seg", "iou")
-THINNED = ("v_rand", "v_info")
+THINNED = ("v_rand", "v_info")  # scores, where more is better; the others are errors
 CURVE = ("value", "threshold", "thresholds", "values")
 PLACES = ("splits", "mergers")
 MOST_SHOWN = 20  # places of one kind in the JSON
@@ -84,6 +84,39 @@ def _evaluate_known(names, labels, probability, segmentation, complete, ignored,
         found["value"] /= share
         found["values"] = [value / share for value in found["values"]]
     return results
+
+
+def over_images(results):
+    """Mean of metrics over images, where all are cut at one threshold.
+
+    Parameters
+    ----------
+    results : what `evaluate` returned of each image, at least one, of the same metrics.
+
+    Returns
+    -------
+    dict of metric -> dict with "value", the mean over images. Metrics of membranes are swept: of
+    these "values" are the means at each of the "thresholds", "value" is the best of them, at
+    "threshold", and "mean_of_best" is the mean of what every image has at a threshold of its own.
+    """
+    return {name: _mean(name, [result[name] for result in results]) for name in results[0]}
+
+
+def _mean(name, found) -> dict:
+    """Mean of one metric, which says by its curve whether it is swept."""
+    own = float(np.mean([one["value"] for one in found]))
+    if "values" not in found[0]:
+        return {"value": own}
+    means = np.mean([one["values"] for one in found], axis=0)
+    best = int(means.argmax() if name in THINNED else means.argmin())
+    thresholds = found[0]["thresholds"]
+    return {
+        "value": float(means[best]),
+        "threshold": thresholds[best],
+        "thresholds": thresholds,
+        "values": means.tolist(),
+        "mean_of_best": own,
+    }
 
 
 def _refuse_unknown(names, segmentation) -> None:

@@ -48,6 +48,26 @@ def instances(probability, *, threshold=0.5, smallest_object=500, fill_holes=Fal
     return _without_holes(cells) if fill_holes else cells
 
 
+class Parts:
+    """A stack of masks as one of cells: what hangs together in a slice, also by corners, is a cell.
+
+    Slices are read and parted as they are asked for.
+
+    Parameters
+    ----------
+    masks : (N, H, W) array, or anything with shape and slices; cells are where it is above 0.
+    """
+
+    dtype = np.dtype(np.int32)
+
+    def __init__(self, masks):
+        self._masks = masks
+        self.shape = tuple(masks.shape)
+
+    def __getitem__(self, z: int) -> np.ndarray:
+        return ndimage.label(self._masks[z] > 0, EIGHT_NEIGHBOURS)[0]
+
+
 def _without_holes(cells: np.ndarray) -> np.ndarray:
     """Cells with their holes filled."""
     background, n = ndimage.label(cells == 0, FOUR_NEIGHBOURS)

@@ -1,5 +1,8 @@
 """What labels are: whole numbers, 0 = background; a mask has one other value, for all cells."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from unetcore.errors import InputError
@@ -46,6 +49,27 @@ def refuse_negative(labels: np.ndarray, advice: str = "") -> None:
     """
     if labels.size and (lowest := labels.min()) < 0:
         raise InputError(f"label {lowest}: need 0 for background, 1 or more for cells{advice}")
+
+
+def named_whole_numbers(labels: np.ndarray, name: object) -> np.ndarray:
+    """Labels as `whole_numbers` makes them; a refusal begins with their name, as that of a file."""
+    with naming(name):
+        return whole_numbers(labels)
+
+
+def named_integers(labels: np.ndarray, name: object) -> np.ndarray:
+    """Labels as `integers` makes them; a refusal begins with their name, as that of a file."""
+    with naming(name):
+        return integers(labels)
+
+
+@contextmanager
+def naming(name: object) -> Iterator[None]:
+    """Let what is refused meanwhile begin with a name."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
 
 
 def known_labels(labels: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from unetcore.data.annotated import AnnotatedImages
+from unetcore.data.sizes import in_words
 from unetcore.history import Progress, progress_line
 from unetcore.instances import EIGHT_NEIGHBOURS
 from unetcore.labels import IGNORED, known_labels
@@ -148,7 +149,7 @@ def _row(image: Mapping) -> tuple[str, ...]:
     remarks = [short for key, short in (("blank", "blank"), ("empty", "no cell")) if image[key]]
     return (
         image["name"],
-        " x ".join(map(str, image["shape"])),
+        in_words(image["shape"]),
         str(image["channels"]),
         f"{image['lowest']:.5g} to {image['highest']:.5g}",
         str(image["cells"]),

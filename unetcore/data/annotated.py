@@ -19,10 +19,11 @@ from unetcore.data.rescaling import rescaled, scale_factor
 from unetcore.data.rois import SUFFIXES as OF_ROIS
 from unetcore.data.rois import read_rois
 from unetcore.data.samples import Sample
+from unetcore.data.sizes import in_words, refuse_other_sizes
 from unetcore.data.swapped import looks_like_grey_values, misplaced_labels
 from unetcore.errors import InputError
 from unetcore.geometry import mirror_index
-from unetcore.labels import IGNORED, integers, known_labels
+from unetcore.labels import IGNORED, known_labels, named_integers
 
 RGB = ("red", "green", "blue")
 ONE_NUMBER = (
@@ -205,8 +206,8 @@ def read_labels_of(path: Path, picture: Picture) -> np.ndarray:
         )
     if list(stack.shape[1:]) != size:
         raise InputError(
-            f"{path}: labels of {_size(stack.shape[1:])} px for an image of {_size(size)} px, "
-            f"{picture.path}"
+            f"{path}: labels of {in_words(stack.shape[1:])} px for an image of "
+            f"{in_words(size)} px, {picture.path}"
         )
     return stack
 
@@ -227,7 +228,11 @@ def _read_label_image(path: Path) -> np.ndarray:
 
 
 def read_reference(
-    path: Path, shape: tuple[int, int, int], label_map: LabelMap, image: Path | None = None
+    path: Path,
+    shape: tuple[int, int, int],
+    label_map: LabelMap,
+    kind: str | None = None,
+    image: Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Labels that a prediction is compared with, and which pixels are ignored.
 
@@ -236,6 +241,7 @@ def read_reference(
     path : image of labels, folder of them, or Fiji's regions.
     shape : (N, H, W) of the prediction, which regions are drawn on.
     label_map : what values mean.
+    kind : "mask" or "instances"; None: a mask if the map names its cells.
     image : file of the image or the prediction, which says how many times and depths there are.
 
     Returns
@@ -245,7 +251,7 @@ def read_reference(
     """
     if Path(path).suffix.lower() in OF_ROIS:
         return read_rois(path, shape, *_counted(image, shape[0])), None
-    kind = "mask" if label_map.names_cells else "instances"
+    kind = kind or ("mask" if label_map.names_cells else "instances")
     _, labels = read_label_stack(path, label_map, kind)
     ignored = labels == IGNORED
     return known_labels(labels), ignored if ignored.any() else None
@@ -280,22 +286,12 @@ def read_label_stack(path: Path, label_map: LabelMap, kind: str | None) -> tuple
     path = Path(path)
     files = picture_files(path)
     stacks = [_read_label_image(file) for file in files]
-    for file, stack in zip(files, stacks, strict=True):
-        if stack.shape[1:] != stacks[0].shape[1:]:
-            sizes = [_size(s.shape[1:]) for s in (stack, stacks[0])]
-            raise InputError(f"{file}: {sizes[0]} px, but {files[0].name} before it is {sizes[1]}")
+    refuse_other_sizes(files, [stack.shape[1:] for stack in stacks])
     raw = np.concatenate(stacks)
     kind = kind or label_map.kind_of(raw)
     labels = label_map.apply(raw, kind, path)
     _refuse_one_class([labels], path)
     return kind, labels
-
-
-def _integers(labels: np.ndarray, path: Path) -> np.ndarray:
-    try:
-        return integers(labels)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 class _Problems:
@@ -328,7 +324,7 @@ class _Slice:
 
 def _read_pair(sample: Sample) -> Pair:
     picture = read_picture(sample.image)
-    raw = _integers(read_labels_of(sample.labels, picture), sample.labels)
+    raw = named_integers(read_labels_of(sample.labels, picture), sample.labels)
     if len(np.unique(picture.pixels)) == 2 and len(np.unique(raw)) > 2:
         raise InputError(
             f"{sample.image}: two values only, and {sample.labels} has more: are images and labels "
@@ -436,7 +432,3 @@ def _resized_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return resize(
         labels, size, order=0, mode="edge", anti_aliasing=False, preserve_range=True
     ).astype(labels.dtype)
-
-
-def _size(shape: Sequence[int]) -> str:
-    return " x ".join(map(str, shape))

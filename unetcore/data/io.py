@@ -6,17 +6,19 @@ such a stack (colour, NaN, pages of different size, a file cut short) is refused
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
 from unetcore.data.files import check_space, is_zarr, replacing
-from unetcore.data.label_map import LabelMap
+from unetcore.data.label_map import IGNORE, LabelMap
+from unetcore.data.sizes import in_words
 from unetcore.data.stacks import Stack, open_stack
 from unetcore.data.tiff import STACK_AXES, reading, refuse_colour, refuse_empty
 from unetcore.errors import InputError
-from unetcore.labels import IGNORED, whole_numbers
+from unetcore.labels import IGNORED, known_labels, named_whole_numbers
 
 IMAGE_TYPES = ("uint8", "uint16", "float32")
 
@@ -85,7 +87,7 @@ def read_labels(path: Path) -> np.ndarray:
     ------
     InputError : the file is missing, damaged, in colour, or its values are no whole numbers >= 0.
     """
-    return _named_whole_numbers(_read_stack(path), path)
+    return named_whole_numbers(_read_stack(path), path)
 
 
 def read_probability(path: Path) -> np.ndarray:
@@ -126,11 +128,11 @@ def open_labels(
     InputError : the file cannot be read.
     """
     stack = open_stack(path, fill_missing=fill_missing)
-    return ConvertedStack(stack, pages, _named_whole_numbers)
+    return ConvertedStack(stack, pages, named_whole_numbers)
 
 
 def open_known(
-    path: Path, label_map: LabelMap, *, fill_missing: bool = False
+    path: Path, label_map: LabelMap, kind: str | None = None, *, fill_missing: bool = False
 ) -> tuple["ConvertedStack", "ConvertedStack | None"]:
     """Labels as a map tells what they mean, read slice by slice, and which pixels are ignored.
 
@@ -139,29 +141,32 @@ def open_known(
     path, fill_missing : as of `open_labels`.
     label_map : what the values mean. An empty one leaves them as they are, and values that it does
         not name stay cells with their number.
+    kind : "mask" or "instances"; None: a mask if the map names its cells.
 
     Returns
     -------
     labels : ConvertedStack of integers >= 0; 0 where they are ignored.
     ignored : ConvertedStack of bools; None where nothing can be ignored.
+
+    Whoever asks for a slice of one and then of the other has it read once.
     """
-    if not label_map.meanings:
+    if not label_map.meanings and kind != "mask":
         return open_labels(path, fill_missing=fill_missing), None
     stack = open_stack(path, fill_missing=fill_missing)
-    kind = "mask" if label_map.names_cells else "instances"
+    kind = kind or ("mask" if label_map.names_cells else "instances")
 
     def coded(labels, name):
         return label_map.apply(labels, kind, name)
 
-    def known(labels, name):
-        found = coded(labels, name)
-        return np.where(found == IGNORED, 0, found)
-
-    def ignored(labels, name):
-        return coded(labels, name) == IGNORED
-
-    of_pixels = ConvertedStack(stack, None, ignored, dtype=np.dtype(bool))
-    return ConvertedStack(stack, None, known, dtype=np.dtype(np.uint16)), of_pixels
+    meant = ConvertedStack(stack, None, coded, dtype=np.dtype(np.uint16))
+    if IGNORE not in label_map.meanings.values():
+        return meant, None
+    both = _LatestKept(meant)
+    known = ConvertedStack(both, None, lambda labels, name: known_labels(labels))
+    is_ignored = ConvertedStack(
+        both, None, lambda labels, name: labels == IGNORED, dtype=np.dtype(bool)
+    )
+    return known, is_ignored
 
 
 def open_frames(
@@ -199,24 +204,26 @@ class ConvertedStack:
 
     Parameters
     ----------
-    stack : where the slices are.
+    stack : where the slices are; one that was converted may be converted again.
     pages : their numbers there; None: all.
     convert : function of a slice and of what messages call it.
     dtype : type of the numbers after that; None: that of the file.
 
     Attributes
     ----------
+    path : of the file.
     shape : (N, H, W).
     dtype : as given, or the type of the numbers in the file.
     """
 
     def __init__(
         self,
-        stack: Stack,
+        stack: "Stack | ConvertedStack | _LatestKept",
         pages: Sequence[int] | None,
         convert: Callable,
         dtype: np.dtype | None = None,
     ):
+        self.path = stack.path
         self._stack, self._convert = stack, convert
         self._pages = range(len(stack)) if pages is None else pages
         self.shape, self.dtype = (len(self._pages), *stack.shape[1:]), dtype or stack.dtype
@@ -227,6 +234,20 @@ class ConvertedStack:
     def __getitem__(self, z: int) -> np.ndarray:
         page = self._pages[z]
         return self._convert(self._stack[page], f"{self._stack.path}, slice {page}")
+
+
+class _LatestKept:
+    """A stack whose latest slice stays in memory, for what is made of it in several ways."""
+
+    def __init__(self, stack: ConvertedStack):
+        self.path, self.shape, self.dtype = stack.path, stack.shape, stack.dtype
+        self._slice = lru_cache(maxsize=1)(stack.__getitem__)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, z: int) -> np.ndarray:
+        return self._slice(z)
 
 
 def to_unit_range(images: np.ndarray, name: str) -> np.ndarray:
@@ -314,8 +335,8 @@ def check_pair(
         )
     if images.shape[1:] != labels.shape[1:]:
         raise InputError(
-            f"{labels_name}: labels of {_size(labels)} px for images of {_size(images)} px"
-            f" in {images_name}"
+            f"{labels_name}: labels of {in_words(labels.shape[-2:])} px for images of "
+            f"{in_words(images.shape[-2:])} px in {images_name}"
         )
 
 
@@ -368,14 +389,6 @@ def pixel_digest(array: np.ndarray) -> str:
     return hashlib.sha256(little_endian.data).hexdigest()
 
 
-def _named_whole_numbers(labels: np.ndarray, name: Path | str) -> np.ndarray:
-    """Labels as integers >= 0; messages say whose they are."""
-    try:
-        return whole_numbers(labels)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
-
-
 def _read_stack(path: Path) -> np.ndarray:
     """Pages of a TIFF file as (N, H, W), or one line that says why they are no such stack."""
     path = Path(path)
@@ -393,12 +406,6 @@ def _refuse_not_finite(images: np.ndarray, name: Path | str) -> None:
         raise InputError(
             f"{name}: {len(bad)} values are NaN or infinite, the first at {tuple(bad[0].tolist())}"
         )
-
-
-def _size(stack: np.ndarray) -> str:
-    """Size of the pages of a stack, in words."""
-    height, width = stack.shape[-2:]
-    return f"{height} x {width}"
 
 
 def _either(names: tuple[str, ...]) -> str:

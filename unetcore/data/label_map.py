@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from unetcore.errors import InputError
-from unetcore.labels import IGNORED, check_mask, integers, refuse_negative
+from unetcore.labels import IGNORED, check_mask, integers, naming, refuse_negative
 
 BACKGROUND, CELL, IGNORE = "background", "cell", "ignore"
 MEANINGS = (BACKGROUND, CELL, IGNORE)
@@ -59,6 +59,11 @@ class LabelMap:
             meanings[value] = found[2]
         return cls(meanings)
 
+    @classmethod
+    def given(cls, text: str | None, ignored: int | None) -> "LabelMap":
+        """Map as options give it, each None where it was not given."""
+        return (cls() if text is None else cls.parse(text)).with_ignored(ignored)
+
     def __str__(self) -> str:
         return ",".join(f"{value}={meaning}" for value, meaning in self.meanings.items())
 
@@ -100,12 +105,10 @@ class LabelMap:
         InputError : a value that is no whole number, one below 0 without a meaning, a mask with a
             value that has no meaning, instances in which a value means "cell", or too many of them.
         """
-        try:
+        with naming(name):
             labels = integers(np.asarray(labels))
             if not self.names_cells:
                 refuse_negative(labels[~self._named(labels)], NAME_IT)
-        except InputError as error:
-            raise InputError(f"{name}: {error}") from error
         return self._mask(labels, name) if kind == "mask" else self._instances(labels, name)
 
     def _mask(self, labels, name):

@@ -14,6 +14,7 @@ from unetcore.data.ome_zarr import write_image
 from unetcore.data.pixel_size import in_micrometres, of_square
 from unetcore.data.png_jpeg import read_png_or_jpeg, write_png
 from unetcore.data.raw_image import OF_CHANNELS, RawImage, as_stack, named_axes
+from unetcore.data.sizes import refuse_other_sizes
 from unetcore.data.stacks import (
     TIFF_SUFFIXES,
     Scale,
@@ -151,6 +152,39 @@ def picture_files(path: Path) -> list[Path]:
         if (other := by_name.setdefault(name_of(file), file)) is not file:
             raise InputError(f"{file}: results would have the names of those of {other.name}")
     return files
+
+
+def read_grey(path: Path) -> np.ndarray:
+    """Slices of a picture of one channel, or of all pictures of a folder, which have one size.
+
+    Returns
+    -------
+    (N, H, W) array of the file's number type.
+
+    Raises
+    ------
+    InputError : as `read_picture` and `read_pictures`, or there are several channels.
+    """
+    pictures = read_pictures(path)
+    if (n_channels := pictures[0].pixels.shape[1]) > 1:
+        raise InputError(f"{path}: {n_channels} channels, expected one")
+    return np.concatenate([picture.pixels[:, 0] for picture in pictures])
+
+
+def read_pictures(path: Path) -> list[Picture]:
+    """Read a picture, or all pictures of a folder, which have one size and as many channels.
+
+    Raises
+    ------
+    InputError : as `picture_files` and `read_picture`, or one has another size than the first.
+    """
+    pictures = [read_picture(file) for file in picture_files(path)]
+    refuse_other_sizes(
+        [picture.path for picture in pictures],
+        [picture.pixels.shape[1:] for picture in pictures],
+        "(channels, height, width)",
+    )
+    return pictures
 
 
 def name_of(path: Path) -> str:

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -100,7 +100,7 @@ def read_samples(path: Path) -> list[Sample]:
         raise InputError(f"{path}: no such file")
     try:
         text = path.read_text("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(text), delimiter=_delimiter(text))
+        reader = csv.DictReader(io.StringIO(text), delimiter=delimiter_of(text))
         rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV file in UTF-8 ({error})") from error
@@ -129,6 +129,36 @@ def read_samples(path: Path) -> list[Sample]:
     return samples
 
 
+def labels_by_key(path: Path) -> dict[str, Path]:
+    """Labels by themselves, by the key of their images, see `key_of_image`.
+
+    Parameters
+    ----------
+    path : file of labels, or a folder. Of two files of one key, as `a.tif` and `a_labels.tif`, the
+        one whose name tells is meant.
+
+    Raises
+    ------
+    InputError : there is no such path, no labels are in it, or two mean the same image.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    files = _files(path, LABEL_SUFFIXES) if _is_folder(path) else [path]
+    if not files:
+        raise InputError(f"{path}: no labels in this folder (none of {', '.join(LABEL_SUFFIXES)})")
+    told = [file for file in files if _says_labels(file)]
+    others = [file for file in files if file not in told]
+    return _by_key(others, _key_of_labels) | _by_key(told, _key_of_labels)
+
+
+def holds_images_and_labels(folder: Path) -> bool:
+    """Whether a folder has folders of both in it, or one of what is trained on."""
+    inside = [entry.name.lower() for entry in Path(folder).iterdir() if _is_folder(entry)]
+    both = FOLDERS_OF_IMAGES, FOLDERS_OF_LABELS
+    return "train" in inside or all(any(name in inside for name in names) for names in both)
+
+
 def write_samples(path: Path, samples: Sequence[Sample]) -> None:
     """Write a sample sheet, whole or not at all; files in its folder are named from there."""
     path = Path(path)
@@ -143,8 +173,8 @@ def write_samples(path: Path, samples: Sequence[Sample]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
-def _delimiter(text: str) -> str:
-    """What parts columns: a comma, or what spreadsheets write in its place in some countries."""
+def delimiter_of(text: str) -> str:
+    """What parts columns of a CSV file: a comma, or what spreadsheets of some countries write."""
     header = text.partition("\n")[0]
     return next((sign for sign in (",", ";", "\t") if sign in header), ",")
 
@@ -198,7 +228,7 @@ def _samples_of_one_path(path: Path) -> list[Sample]:
             f"{'labels' if images else 'images'}/ beside it"
         )
     files = _files(path, LABEL_SUFFIXES)
-    are_labels = [file for file in files if _says(OF_LABELS, file) or _is_roi(file)]
+    are_labels = [file for file in files if _says_labels(file)]
     are_images = [file for file in files if file not in are_labels]
     if not are_labels:
         raise InputError(
@@ -232,7 +262,7 @@ def _pairs(
             raise InputError(
                 f"{folder}: no {what} in this folder (none of {', '.join(IMAGE_SUFFIXES)})"
             )
-    of_image, of_labels = _by_key(images, OF_IMAGES), _by_key(labels, OF_LABELS)
+    of_image, of_labels = _by_key(images, key_of_image), _by_key(labels, _key_of_labels)
     if not of_image.keys() & of_labels.keys() and len(images) == len(labels):
         pairs = list(zip(images, labels, strict=True))
     else:
@@ -257,26 +287,41 @@ def _refuse_alone(of_image, of_labels, label_folder, image_folder) -> None:
         raise ExceptionGroup("files without a partner", problems)
 
 
-def _by_key(files: Iterable[Path], words: str) -> dict[str, Path]:
+def _by_key(files: Iterable[Path], key_of: Callable[[Path], str]) -> dict[str, Path]:
     """Files by their name without the words that tell images from labels."""
     found: dict[str, Path] = {}
     for file in files:
-        key = _key(file, words)
+        key = key_of(file)
         if key in found:
             raise InputError(f"{file}: means the same image as {found[key].name}")
         found[key] = file
     return found
 
 
-def _key(file: Path, words: str) -> str:
-    stem = _stem(file)
-    shorter = re.sub(rf"(^|[-_ .])({words})$|^({words})[-_ .]", "", stem, flags=re.IGNORECASE)
-    return shorter.lower()
+def key_of_image(image: Path) -> str:
+    """By what an image is paired with its labels: its name without words like "image".
+
+    Examples
+    --------
+    >>> key_of_image(Path("day 1/Image_7.ome.tif"))
+    '7'
+    """
+    return _without(OF_IMAGES, _stem(image)).lower()
 
 
-def _says(words: str, file: Path) -> bool:
-    """Whether a name holds a word at its end or its beginning."""
-    return bool(re.search(rf"[-_ .]({words})$|^({words})[-_ .]", _stem(file), re.IGNORECASE))
+def _key_of_labels(labels: Path) -> str:
+    """Name without words like "labels", and then like that of the image."""
+    return _without(OF_IMAGES, _without(OF_LABELS, _stem(labels))).lower()
+
+
+def _without(words: str, name: str) -> str:
+    return re.sub(rf"(^|[-_ .])({words})$|^({words})[-_ .]", "", name, flags=re.IGNORECASE)
+
+
+def _says_labels(file: Path) -> bool:
+    """Whether a name holds a word like "labels" at its end or its beginning, or is of regions."""
+    said = rf"[-_ .]({OF_LABELS})$|^({OF_LABELS})[-_ .]"
+    return _is_roi(file) or bool(re.search(said, _stem(file), re.IGNORECASE))
 
 
 def _stem(path: Path) -> str:

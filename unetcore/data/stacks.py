@@ -21,6 +21,7 @@ import tifffile
 
 from unetcore.data.files import is_zarr
 from unetcore.data.pixel_size import in_seconds
+from unetcore.data.sizes import refuse_other_sizes
 from unetcore.data.tiff import reading, refuse_colour, refuse_empty
 from unetcore.errors import InputError, first_line
 
@@ -189,12 +190,8 @@ def open_stack(path: Path, *, fill_missing: bool = False, look: bool = True) -> 
         return Stack(path, [part], scale)
     files = tiff_files(path) if path.is_dir() else [path]
     parts = [_TiffPart(file) for file in files]
+    refuse_other_sizes(files, [part.shape[1:] for part in parts])
     for part in parts:
-        if part.shape[1:] != parts[0].shape[1:]:
-            sizes = [" x ".join(map(str, p.shape[1:])) for p in (part, parts[0])]
-            raise InputError(
-                f"{part.path}: {sizes[0]} px, but {files[0].name} before it is {sizes[1]}"
-            )
         if part.dtype != parts[0].dtype:
             raise InputError(
                 f"{part.path}: {part.dtype} values, but {files[0].name} before it is "

@@ -9,11 +9,11 @@ from unetcore.data.annotated import IN_ONE_PIECE, read_reference
 from unetcore.data.files import is_zarr
 from unetcore.data.io import open_known, open_labels, open_probability, to_unit_range
 from unetcore.data.label_map import LabelMap
-from unetcore.data.pictures import picture_files, read_picture
+from unetcore.data.pictures import read_grey, read_pictures
 from unetcore.data.pixel_size import in_micrometres
 from unetcore.data.stacks import Stack, open_stack
 from unetcore.errors import InputError
-from unetcore.labels import whole_numbers
+from unetcore.labels import named_whole_numbers
 
 IN_MEMORY = 1_000_000_000  # bytes; of larger files, grey ones, slices are read as they are shown
 
@@ -37,14 +37,7 @@ def open_images(path: Path) -> Images:
     """
     if stack := _unread(path):
         return Images(stack, in_micrometres(stack.scale.voxel[-1], stack.scale.unit))
-    pictures = [read_picture(file) for file in picture_files(path)]
-    for picture in pictures:
-        if picture.pixels.shape[1:] != pictures[0].pixels.shape[1:]:
-            shapes = [" x ".join(map(str, p.pixels.shape[1:])) for p in (picture, pictures[0])]
-            raise InputError(
-                f"{picture.path}: {shapes[0]} (channels, height, width), but "
-                f"{pictures[0].path.name} before it is {shapes[1]}"
-            )
+    pictures = read_pictures(path)
     sizes = {picture.pixel_size for picture in pictures}
     pixels = np.concatenate([picture.pixels for picture in pictures])
     return Images(pixels, sizes.pop() if len(sizes) == 1 else None)
@@ -54,17 +47,14 @@ def open_maps(path: Path):
     """Probability maps, (N, H, W) on the scale 0 to 1."""
     if _unread(path):
         return open_probability(path)
-    return to_unit_range(_one_channel(path), str(path))
+    return to_unit_range(read_grey(path), str(path))
 
 
 def open_cells(path: Path):
     """Cells that were segmented before, (N, H, W) whole numbers."""
     if _unread(path):
         return open_labels(path)
-    try:
-        return whole_numbers(_one_channel(path))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+    return named_whole_numbers(read_grey(path), path)
 
 
 def open_reference(
@@ -86,7 +76,7 @@ def open_reference(
     """
     if path.suffix.lower() not in IN_ONE_PIECE and _unread(path):
         return open_known(path, label_map)
-    return read_reference(path, shape, label_map, image)
+    return read_reference(path, shape, label_map, image=image)
 
 
 def _unread(path: Path) -> Stack | None:
@@ -98,10 +88,3 @@ def _unread(path: Path) -> Stack | None:
             return None
     is_large = path.is_file() and path.stat().st_size > IN_MEMORY
     return open_stack(path) if is_large else None
-
-
-def _one_channel(path: Path) -> np.ndarray:
-    pixels = open_images(path).stack
-    if (n_channels := pixels.shape[1]) > 1:
-        raise InputError(f"{path}: {n_channels} channels, expected one")
-    return pixels[:, 0]
