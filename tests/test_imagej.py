@@ -13,6 +13,7 @@ from PIL import Image
 from test_cli import unet
 from test_cli_predict import PLAIN, make_model
 
+from unetcore.data.io import write_stack
 from unetcore.data.pictures import Picture, read_picture, write_like
 from unetcore.errors import InputError
 
@@ -121,10 +122,16 @@ def test_weights_and_stacks_of_the_pipeline_open_in_imagej(tmp_path):
     tifffile.imwrite(tmp_path / "labels.tif", labels, photometric="minisblack")
     result = unet("weights", tmp_path / "labels.tif", "-o", tmp_path / "weights.tif")
     assert result.exit_code == 0, result.output
-    (seen,) = look_at([tmp_path / "weights.tif"], POINTS, tmp_path).values()
-    maps = tifffile.imread(tmp_path / "weights.tif")
-    assert (seen.images, seen.bits, seen.sides["Z"], seen.unit) == (1, 32, 3, " ")
-    np.testing.assert_allclose(seen.values, at_points(maps), rtol=1e-6)
+    stacks = {"weights.tif": tifffile.imread(tmp_path / "weights.tif")}
+    for dtype in (np.uint8, np.uint16, np.float32):  # as the workflow writes probability.tif
+        stacks[f"{np.dtype(dtype)}.tif"] = numbers("ZYX", dtype)
+        write_stack(tmp_path / f"{np.dtype(dtype)}.tif", numbers("ZYX", dtype))
+    found = look_at([tmp_path / name for name in stacks], POINTS, tmp_path)
+    for name, stack in stacks.items():
+        seen = found[name]
+        assert (seen.images, seen.bits) == (1, 8 * stack.dtype.itemsize)
+        assert (seen.sides["Z"], seen.sides["C"], seen.sides["T"]) == (len(stack), 1, 1)
+        np.testing.assert_allclose(seen.values, at_points(stack), rtol=1e-6)
 
 
 WRITE = """
