@@ -232,8 +232,8 @@ def test_damaged_strip_is_one_line(tmp_path, images):
     ("shape", "axes", "words"),
     [
         ((2, 20, 30), "cyx", r"axes cyx of shape \(2, 20, 30\), expected a stack of grey images"),
-        ((2, 3, 20, 30), "tzyx", "axes tzyx of shape"),
-        ((20, 30, 2), "yxc", "axes yxc, expected y and x last"),
+        ((20, 30, 2), "yxc", r"axes yxc of shape \(20, 30, 2\), expected a stack of grey images"),
+        ((2, 20, 30), "ayx", r"axes AYX of shape \(2, 20, 30\), expected rows"),
         ((20,), "x", "expected a stack of images"),
     ],
 )

@@ -31,20 +31,23 @@ class FrozenPredictor:
 
     Attributes
     ----------
-    depth, channels, traits : see `unetcore.predict.Predictor`.
+    depth, channels, n_classes, normalised, precision, traits : see `unetcore.predict.Predictor`.
     """
+
+    precision = "float32"
 
     def __init__(self, run: Callable, card: dict, memory: int, on_gpu: bool = False):
         network = card["network"]
         (head,) = card["heads"]
         self.depth, self.channels = network["depth"], network["in_channels"]
+        self.n_classes, self.normalised = network["n_classes"], network["normalised"]
         self._run, self._is_padded = run, head == "padded"
         self.traits = NetworkTraits(
             width=network["width"],
             crops=self._is_padded,
             on_gpu=on_gpu,
             memory=memory,
-            whole=self._is_padded or network["normalised"],
+            whole=self._is_padded or self.normalised,
         )
 
     def __call__(self, tiles: np.ndarray, output: tuple[int, int] | None = None) -> np.ndarray:

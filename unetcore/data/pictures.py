@@ -11,18 +11,13 @@ import numpy as np
 
 from unetcore.data.files import is_zarr
 from unetcore.data.ome_zarr import write_image
-from unetcore.data.pixel_size import in_micrometres, of_square
+from unetcore.data.pixel_size import in_micrometres, of_square, scale_of
 from unetcore.data.png_jpeg import read_png_or_jpeg, write_png
 from unetcore.data.raw_image import OF_CHANNELS, RawImage, as_stack, named_axes
-from unetcore.data.stacks import (
-    TIFF_SUFFIXES,
-    Scale,
-    open_array,
-    reading_zarr,
-    refuse_missing_chunks,
-)
+from unetcore.data.stacks import TIFF_SUFFIXES
 from unetcore.data.tiff import refuse_empty
 from unetcore.data.tiff_picture import read_tiff, write_tiff
+from unetcore.data.zarr_array import open_array, reading_zarr, refuse_missing_chunks
 from unetcore.errors import InputError
 
 KNOWN = "TIFF, PNG, JPEG or OME-Zarr"
@@ -159,7 +154,7 @@ def write_like(path: Path, stack: np.ndarray, picture: Picture) -> None:
     if suffix in TIFF_SUFFIXES:
         write_tiff(path, array, axes, *sizes, ome=picture.kind == "ome-tiff")
     elif suffix == ".zarr":
-        write_image(path, array, axes.lower(), _scale(*sizes))
+        write_image(path, array, axes.lower(), scale_of(*sizes))
     elif suffix == ".png":
         if len(stack) > 1 or stack.dtype.name not in LARGEST:
             raise InputError(
@@ -228,12 +223,6 @@ def _unfolded(stack: np.ndarray, picture: Picture) -> tuple[np.ndarray, str]:
     array = stack.reshape(*(sides[letter] for letter in counted), *stack.shape[1:])
     order = [[*counted, "Y", "X"].index(letter) for letter in axes]
     return array.transpose(order), "".join(axes)
-
-
-def _scale(pixel_size: float | None, z_spacing: float | None) -> Scale:
-    if pixel_size is None:
-        return Scale()
-    return Scale((z_spacing or 1.0, pixel_size, pixel_size), "micrometer")
 
 
 def _refuse_not_finite(raw: RawImage, path: Path) -> None:

@@ -1,6 +1,7 @@
 """Sizes of pixels in micrometres, whatever unit a file states them in."""
 
 import math
+from dataclasses import dataclass
 
 # Two characters look like µ, and ImageJ escapes either.
 MICROMETRES = {
@@ -15,6 +16,27 @@ MICROMETRES = {
     **dict.fromkeys(("in", "inch", "inches"), 25_400.0),
 }
 OF_PRINTERS = 20.0  # um; 1,270 pixels per inch
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Distance of neighbouring voxels along z, y and x, and its unit if that is known."""
+
+    voxel: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    unit: str | None = None
+
+    @property
+    def pixel_size(self) -> float | None:
+        """Side of a pixel in um; None if it is unknown, or not the same along y and x."""
+        _, y, x = (in_micrometres(side, self.unit) for side in self.voxel)
+        return of_square(x, y)
+
+
+def scale_of(pixel_size: float | None, z_spacing: float | None) -> Scale:
+    """Scale by sizes in um, where the first is known; an unknown distance of slices is 1."""
+    if pixel_size is None:
+        return Scale()
+    return Scale((z_spacing or 1.0, pixel_size, pixel_size), "micrometer")
 
 
 def in_micrometres(length: float | None, unit: str | None) -> float | None:

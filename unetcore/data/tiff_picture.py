@@ -9,7 +9,6 @@ import tifffile
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 
 from unetcore.data.files import check_space, replacing
-from unetcore.data.io import pixel_digest
 from unetcore.data.pixel_size import in_micrometres, of_resolution, of_square
 from unetcore.data.raw_image import RawImage, named_axes
 from unetcore.data.tiff import is_grey_ramp, reading, refuse_empty
@@ -31,7 +30,7 @@ def read_tiff(path: Path) -> RawImage:
         holds images of several sizes.
     """
     with reading(path), tifffile.TiffFile(path) as file:
-        _refuse_colours(file.pages.first, path)
+        refuse_colours(file.pages.first, path)
         if len(file.series) > 1:
             raise InputError(
                 f"{path}: {len(file.series)} images of different size or type, expected one"
@@ -39,7 +38,7 @@ def read_tiff(path: Path) -> RawImage:
         series = file.series[0]
         refuse_empty(series.shape, path)
         axes = named_axes(series.axes, series.shape, path)
-        sizes = _sizes(file)
+        sizes = sizes_of(file)
         kind = "ome-tiff" if file.is_ome else "imagej" if file.is_imagej else "tiff"
         return RawImage(series.asarray(), axes, *sizes, kind)
 
@@ -99,6 +98,8 @@ def _plain(array, axes, pixel_size, z_spacing):
 
 
 def _ome(array, axes, pixel_size, z_spacing):
+    from unetcore.data.io import pixel_digest  # there stacks are read, whose sizes are read here
+
     # Else it would be drawn anew, and no two files were the same.
     metadata = {"axes": axes, "UUID": str(uuid.UUID(pixel_digest(array)[:32]))}
     for name, size in (("X", pixel_size), ("Y", pixel_size), ("Z", z_spacing)):
@@ -107,8 +108,13 @@ def _ome(array, axes, pixel_size, z_spacing):
     return {"ome": True, "metadata": metadata}
 
 
-def _refuse_colours(page: tifffile.TiffPage, path: Path) -> None:
-    """Refuse what is neither grey values nor red, green and blue."""
+def refuse_colours(page: tifffile.TiffPage, path: Path) -> None:
+    """Refuse what is neither grey values nor red, green and blue.
+
+    Raises
+    ------
+    InputError : a palette, an alpha channel, inverted grey values, or other colours.
+    """
     photometric = page.photometric
     if photometric == PHOTOMETRIC.PALETTE:
         if not is_grey_ramp(page.colormap):
@@ -135,7 +141,7 @@ ALPHA = (
 )
 
 
-def _sizes(file: tifffile.TiffFile) -> tuple[float | None, float | None]:
+def sizes_of(file: tifffile.TiffFile) -> tuple[float | None, float | None]:
     """Side of a pixel and distance of slices in um, as far as the file says."""
     if file.is_ome:
         return _sizes_of_ome(file.ome_metadata)
