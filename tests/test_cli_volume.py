@@ -270,6 +270,8 @@ def test_sizes_of_a_tiff_file_are_those_of_the_result(folder, tmp_path, more, vo
     )  # fmt: skip
     words = ("predict", folder / "run", tmp_path / "i.tif", "-o", tmp_path / "p.zarr")
     assert unet(*words, *more).exit_code == 0
+    *_, line = refusal(*words, "--pixel-size", 0.75)
+    assert "p.zarr: of another prediction (voxel" in line
     stack = open_stack(tmp_path / "p.zarr")
     assert (stack.axes, stack.sides) == ("TZYX", (2, 3, 40, 50))
     assert stack.scale == Scale(voxel, "micrometer")

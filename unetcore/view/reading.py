@@ -15,13 +15,13 @@ from unetcore.data.stacks import Stack, open_stack
 from unetcore.errors import InputError
 from unetcore.labels import whole_numbers
 
-IN_MEMORY = 1_000_000_000  # bytes; of larger files, grey ones, slices are read as they are shown
+IN_MEMORY = 1_000_000_000  # bytes; of larger files slices are read as they are shown
 
 
 class Images(NamedTuple):
     """Images, and the side of a pixel in um, None if it is not known.
 
-    The stack is an (N, C, H, W) array, or gives (H, W) slices by their numbers.
+    The stack is an (N, C, H, W) array, or gives (C, H, W) slices by their numbers.
     """
 
     stack: Any
@@ -35,8 +35,13 @@ def open_images(path: Path) -> Images:
     ------
     InputError : what `unetcore.data.pictures.read_picture` refuses, or other sizes in a folder.
     """
-    if stack := _unread(path):
+    if stack := _unread(path, in_channels=True):
         return Images(stack, in_micrometres(stack.scale.voxel[-1], stack.scale.unit))
+    return _read(path)
+
+
+def _read(path: Path) -> Images:
+    """Images of files that fit the memory, as an array."""
     pictures = [read_picture(file) for file in picture_files(path)]
     for picture in pictures:
         if picture.pixels.shape[1:] != pictures[0].pixels.shape[1:]:
@@ -86,19 +91,19 @@ def open_reference(path: Path, shape: tuple[int, int, int], label_map: LabelMap)
     return read_reference(path, shape, label_map)
 
 
-def _unread(path: Path) -> Stack | None:
+def _unread(path: Path, *, in_channels: bool = False) -> Stack | None:
     """Stack that is read where it is asked for; None of what is read as a whole."""
     if is_zarr(path):
         try:
-            return open_stack(path)
+            return open_stack(path, in_channels=in_channels)
         except InputError:  # for instance of several channels; whoever reads it says what is wrong
             return None
     is_large = path.is_file() and path.stat().st_size > IN_MEMORY
-    return open_stack(path) if is_large else None
+    return open_stack(path, in_channels=in_channels) if is_large else None
 
 
 def _one_channel(path: Path) -> np.ndarray:
-    pixels = open_images(path).stack
+    pixels = _read(path).stack
     if (n_channels := pixels.shape[1]) > 1:
         raise InputError(f"{path}: {n_channels} channels, expected one")
     return pixels[:, 0]

@@ -54,8 +54,11 @@ def start_prediction(
     InputError : `out` holds the result of another image, model or setting, or nothing of ours; the
         stack's numbers are no grey values.
     """
+    scale = scale or stack.scale
     asked = {
         "image": stack.described() | {"version": stack.version()},
+        "voxel": list(scale.voxel),
+        "unit": scale.unit,
         "chunk": plan.side,
         "precision": predictor.precision,
         "normalisation": normalisation,
@@ -80,9 +83,7 @@ def start_prediction(
         "crops": plan.tiles.crops,
         "statistics": grey_statistics(stack, normalisation),
     }
-    target = create_image(
-        out, stack.sides, plan.side, record, scale or stack.scale, stack.axes.lower()
-    )
+    target = create_image(out, stack.sides, plan.side, record, scale, stack.axes.lower())
     target.refuse_unlike(asked)  # another process may have been faster, with settings of its own
     return target
 
