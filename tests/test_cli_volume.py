@@ -198,7 +198,7 @@ def forms(tmp_path_factory):
         ("plain", "network.zip", 2e-5),
         ("plain", "valid.pt", 2e-5),
         ("plain", "valid.onnx", 2e-5),
-        ("normalised", "network.zip", 5e-5),
+        ("normalised", "network.zip", 2e-5),
     ],
 )
 def test_models_of_any_form_that_takes_tiles(forms, tmp_path, kind, name, atol):

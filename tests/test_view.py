@@ -330,13 +330,13 @@ def test_command_reads_channels_where_they_are_shown(files, stack, monkeypatch):
     colours = np.stack([stack[0], stack[0] // 2, 255 - stack[0]], axis=1)
     make_zarr(files / "images.zarr", colours, "zcyx", "0.4", chunks=(1, 1, 40, 40))
     write_image(files / "map.zarr", stack[2], "zyx", Scale())
-    monkeypatch.setattr("unetcore.view.reading.read_picture", lambda path: pytest.fail("as one"))
-    result = view("images.zarr", "map.zarr", "--slices", "4")
+    with monkeypatch.context() as patch:
+        patch.setattr("unetcore.view.reading.read_picture", lambda path: pytest.fail("as one"))
+        result = view("images.zarr", "map.zarr", "--slices", "4")
     assert result.exit_code == 0, result.output
     (shown,) = data_of(files / "view.html")["slices"]
     planes = unpacked(shown["image"], 3, 80, 80).astype(int)
     np.testing.assert_allclose(planes[0], 255 - planes[2], atol=1)
-    monkeypatch.undo()
     result = view("images.zarr", "images.zarr")
     assert result.stderr == "error: images.zarr: 3 channels, expected one\n"
 
