@@ -8,7 +8,8 @@ from unetcore.data.channels import other_channels
 from unetcore.data.intensity import normalise
 from unetcore.data.io import grey_values
 from unetcore.data.pictures import Picture
-from unetcore.data.rescaling import rescaled, restored, scale_factor
+from unetcore.data.pixel_size import scale_factor
+from unetcore.data.rescaling import rescaled, restored
 from unetcore.errors import InputError
 from unetcore.instances import instances
 from unetcore.loading import LoadedModel

@@ -12,8 +12,7 @@ from unetcore.checkpoint import load_model
 from unetcore.data.channels import other_channels
 from unetcore.data.io import IMAGE_TYPES
 from unetcore.data.ome_zarr import open_image
-from unetcore.data.pixel_size import Scale, in_micrometres, scale_of
-from unetcore.data.rescaling import scale_factor
+from unetcore.data.pixel_size import Scale, in_micrometres, scale_factor, scale_of
 from unetcore.data.stacks import Stack, open_stack
 from unetcore.errors import InputError
 from unetcore.predict import Predictor
