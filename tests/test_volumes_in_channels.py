@@ -19,7 +19,17 @@ from unetcore.data.ome_zarr import open_image
 from unetcore.data.pictures import read_picture
 from unetcore.data.stacks import open_stack
 from unetcore.errors import InputError
-from unetcore.volumes import GreyImage, Request, go_on, grey_statistics, predict_part, start
+from unetcore.volumes import (
+    GreyImage,
+    Request,
+    go_on,
+    grey_statistics,
+    plan_volume,
+    predict_part,
+    start,
+)
+from unetcore.volumes.plan import window_side
+from unetcore.volumes.run import load_weights
 
 SIDES = {"T": 2, "Z": 3, "C": 3, "S": 3, "Y": 150, "X": 210}
 GREY, RGB = {"photometric": "minisblack"}, {"photometric": "rgb"}
@@ -196,6 +206,21 @@ def test_other_channels_than_the_model_takes_are_one_line(models, tmp_path):
     (line,) = refusal("predict", model, tmp_path / "pages.tif", "-o", out)
     assert "pages.tif: 1 channel, and the model takes 3: its 3 pages are taken for slices" in line
     assert not out.exists()
+
+
+def test_what_more_channels_take_is_planned(tmp_path):
+    plans = []
+    for n in (1, 3):
+        image, model = tmp_path / f"{n}.tif", tmp_path / f"{n}.safetensors"
+        metadata = {"axes": "CYX"}  # not compressed: no block is kept
+        tifffile.imwrite(image, np.zeros((n, 500, 500), np.uint8), imagej=True, metadata=metadata)
+        make_model(model, in_channels=n, width=4)
+        stack = open_stack(image, in_channels=True)
+        predictor, _ = load_weights(model, precision="float32", device="cpu")
+        plans.append(plan_volume(stack, predictor, side=512))
+    window = window_side(plans[1].tiles)
+    # Windows of two channels more: as floats that are read, gathered, and given to the network.
+    assert plans[1].on_host - plans[0].on_host > 2 * 3 * 4 * window**2
 
 
 def write_slide(path, kind, side):
