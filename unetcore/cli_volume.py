@@ -51,7 +51,7 @@ def predict_volume(
 
     number, n_parts = _part(part)
     keep_freed_memory()
-    loaded = load_predictor(model, precision=how["precision"], device=device)
+    loaded = load_predictor(model, precision=how["precision"], device=device, by_tiles=True)
 
     def load(*_, **__):
         return loaded.predictor, loaded.description
@@ -59,12 +59,8 @@ def predict_volume(
     request = Request(image, model_file(model), out, device, fill_missing, pixel_size, load)
     given = {key: value for key, value in how.items() if value is not None}
     prediction = start(request, **given, code=__version__)
-    try:
-        with _progress() as report:
-            n_predicted = predict_part(prediction, number, n_parts, report)
-    except Interrupted as stop:
-        typer.echo(f"{stop}. The same command continues.", err=True)
-        raise typer.Exit(stop.exit_code) from None
+    with _interruption_is_one_line(), _progress() as report:
+        n_predicted = predict_part(prediction, number, n_parts, report)
     target = prediction.target
     n_missing = len(target.missing())
     if not n_missing:
@@ -80,6 +76,16 @@ def predict_volume(
         return
     for line in _next(image, out, loaded):
         say(line)
+
+
+@contextmanager
+def _interruption_is_one_line() -> Iterator[None]:
+    """Say how it goes on after a signal, and end with the exit code of that."""
+    try:
+        yield
+    except Interrupted as stop:
+        typer.echo(f"{stop}. The same command continues.", err=True)
+        raise typer.Exit(stop.exit_code) from None
 
 
 def _facts(prediction: Any, n_predicted: int, n_missing: int) -> dict:

@@ -60,6 +60,7 @@ def load_predictor(
     precision: str = "auto",
     memory: int | None = None,
     device: str = "auto",
+    by_tiles: bool = False,
 ) -> LoadedModel:
     """Load a trained network.
 
@@ -69,6 +70,8 @@ def load_predictor(
         `unet export`.
     precision, memory, device : as of `unetcore.predict.Predictor`. `.pt` and `.onnx` compute in
         float32.
+    by_tiles : whether tiles are wanted of images that are too large to be one; else a `.pt` or
+        `.onnx` that mirrors the context itself is given whole images, which costs less.
 
     Raises
     ------
@@ -81,7 +84,7 @@ def load_predictor(
             raise InputError(
                 f"{path}: computes in float32 alone; in bfloat16 do .safetensors and .zip"
             )
-        return LoadedModel(path, *load_frozen(path, memory, device))
+        return LoadedModel(path, *load_frozen(path, memory, device, by_tiles))
     network, description = load_network(path)
     return LoadedModel(path, Predictor(network, precision, memory, device), description)
 

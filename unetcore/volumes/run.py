@@ -161,25 +161,15 @@ def _normalisation(model: Path, predictor: Any, description: Mapping) -> str:
     if predictor.n_classes < len(("background", "interior")):
         raise InputError(f"{model}: a network of {predictor.n_classes} class(es), need at least 2")
     if predictor.traits.whole:
-        raise InputError(f"{model}: {_why_whole(predictor)}")
+        raise InputError(
+            f"{model}: a fixed graph that takes the statistics of its maps from each tile, so "
+            "chunks would not fit together: give the folder of the training, a .safetensors or a "
+            ".zip"
+        )
     try:
         return description["training"]["normalisation"]
     except KeyError as error:
         raise InputError(f"{model}: does not say how grey values were normalised") from error
-
-
-def _why_whole(predictor: Any) -> str:
-    """Why a fixed graph cannot be given parts of an image, and what can."""
-    weights = "the folder of the training, a .safetensors or a .zip"
-    if predictor.normalised:
-        return (
-            "a fixed graph that takes the statistics of its maps from each tile, so chunks would "
-            f"not fit together: give {weights}"
-        )
-    return (
-        "a fixed graph that mirrors the context of whatever it is given, so chunks would have "
-        f"seams: give {weights}, or the head by `unet export --head valid`"
-    )
 
 
 def _refuse_pictures(image: Path) -> None:
