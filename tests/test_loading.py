@@ -162,12 +162,11 @@ def test_a_network_cannot_be_had_from_a_frozen_graph(models, name):
         load_network(models[1] / name)
 
 
-def test_chunks_are_predicted_by_a_file_of_weights(models, tmp_path):
+def test_the_file_of_a_model_is_that_of_its_folder_or_itself(models):
     _, folder = models
     assert model_file(folder / "run") == folder / "run/model.safetensors"
-    assert model_file(folder / "network.safetensors") == folder / "network.safetensors"
-    with pytest.raises(InputError, match=r"make one by `unet export .*network\.zip -o NAME\.safe"):
-        model_file(folder / "network.zip")
+    for name in NAMES:
+        assert model_file(folder / name) == folder / name
 
 
 @pytest.mark.parametrize("name", NAMES)

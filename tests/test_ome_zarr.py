@@ -84,6 +84,36 @@ def test_finished_image_has_coarser_copies_where_viewers_look_for_them(target):
     assert open_stack(target.path).scale == SCALE
 
 
+@pytest.mark.parametrize("axes", ["tzyx", "tyx", "yx"])
+def test_images_of_other_axes(tmp_path, axes):
+    counted = (3, 2)[: len(axes) - 2]
+    target = create_image(tmp_path / "p.zarr", (*counted, 700, 600), 512, {}, SCALE, axes)
+    assert target.shape == (int(np.prod(counted)), 700, 600)
+    assert len(target.chunks()) == 4 * target.shape[0]
+    rng, whole = np.random.default_rng(0), np.zeros(target.shape, np.float32)
+    last = target.chunks()[-1]
+    for chunk in target.chunks():
+        whole[chunk.z, *target.place(chunk)] = values = random_values(rng, target, chunk)
+        if chunk != last:
+            target.write(chunk, values)
+    key = "/".join(str(n - 1) for n in (*counted, 2, 2))
+    with pytest.raises(InputError, match=f"not predicted yet, the first is {key}"):
+        target.finish()
+    target.write(last, values)
+    target.finish()
+    stored = zarr.open_group(target.path, mode="r")
+    np.testing.assert_array_equal(stored["0"][:], whole.reshape(*counted, 700, 600))
+    np.testing.assert_array_equal(
+        stored["1"][:].reshape(-1, 350, 300), np.stack([halved(image) for image in whole])
+    )
+    (described,) = ImageAttrs.model_validate(stored.attrs.asdict()).multiscales
+    assert "".join(axis.name for axis in described.axes) == axes
+    stack = open_stack(target.path)
+    np.testing.assert_array_equal(np.stack(list(stack)), whole)
+    assert stack.axes == axes.upper()
+    assert stack.scale.voxel[1:] == SCALE.voxel[1:]
+
+
 def test_halved_is_the_mean_of_four_and_at_an_odd_border_of_two():
     image = np.array([[1, 3, 10], [5, 7, 30], [2, 4, 100]], np.float32)
     assert halved(image).tolist() == [[4.0, 20.0], [3.0, 100.0]]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from unetcore.data.rescaling import rescaled, restored, scale_factor
+from unetcore.data.pixel_size import scale_factor
+from unetcore.data.rescaling import rescaled, restored
 from unetcore.errors import InputError
 
 

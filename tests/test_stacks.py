@@ -10,6 +10,7 @@ import zarr
 
 from unetcore.data import stacks
 from unetcore.data.io import open_labels, open_probability, read_images
+from unetcore.data.pictures import read_picture
 from unetcore.data.stacks import Scale, open_stack
 from unetcore.errors import InputError
 
@@ -232,8 +233,8 @@ def test_damaged_strip_is_one_line(tmp_path, images):
     ("shape", "axes", "words"),
     [
         ((2, 20, 30), "cyx", r"axes cyx of shape \(2, 20, 30\), expected a stack of grey images"),
-        ((2, 3, 20, 30), "tzyx", "axes tzyx of shape"),
-        ((20, 30, 2), "yxc", "axes yxc, expected y and x last"),
+        ((20, 30, 2), "yxc", r"axes yxc of shape \(20, 30, 2\), expected a stack of grey images"),
+        ((2, 20, 30), "ayx", r"axes AYX of shape \(2, 20, 30\), expected rows"),
         ((20,), "x", "expected a stack of images"),
     ],
 )
@@ -289,3 +290,140 @@ def test_labels_and_probabilities_are_checked_slice_by_slice(tmp_path, images):
 def test_scale_of_files_that_do_not_say_is_one(tmp_path, images):
     tifffile.imwrite(tmp_path / "images.tif", images, photometric="minisblack")
     assert open_stack(tmp_path / "images.tif").scale == stacks.Scale()
+
+
+def drawn(*shape, dtype=np.uint8):
+    """Numbers that differ from their neighbours."""
+    return np.random.default_rng(len(shape)).integers(0, 250, shape).astype(dtype)
+
+
+def pages_of(axes, **how):
+    return lambda path: tifffile.imwrite(
+        path, drawn(*(SIDES[a] for a in axes)), metadata={"axes": axes}, **how
+    )
+
+
+SIDES = {"T": 2, "Z": 3, "C": 4, "Y": 60, "X": 70, "S": 3}
+IMAGEJ, OME, RGB = {"imagej": True}, {"ome": True}, {"photometric": "rgb"}
+GREY = {"photometric": "minisblack"}
+ZIP = {"compression": "zlib"}
+COLOURED = {
+    "ImageJ": pages_of("TZCYX", **IMAGEJ),
+    "ImageJ in strips": pages_of("ZCYX", **IMAGEJ, **ZIP, rowsperstrip=7),
+    "OME": pages_of("TCZYX", **OME, **GREY),
+    "OME in tiles": pages_of("CTZYX", **OME, **GREY, **ZIP, tile=(16, 32)),
+    "pages of channels": pages_of("CYX", **OME, **GREY),
+    "RGB": pages_of("YXS", **RGB),
+    "RGB pages": pages_of("ZYXS", **RGB, **ZIP, rowsperstrip=9),
+    "RGB in tiles": pages_of("YXS", **RGB, **ZIP, tile=(32, 16)),
+    "RGB in planes": pages_of("SYX", **RGB, planarconfig="separate"),
+    "RGB in compressed planes": pages_of("SYX", **RGB, **ZIP, planarconfig="separate"),
+    "JPEG of a scanner": pages_of("YXS", **RGB, compression="jpeg", tile=(32, 32)),
+    "big-endian": pages_of("ZCYX", **OME, **GREY, byteorder=">"),
+}
+
+
+def assert_same_as_picture(path):
+    """Windows are what the reader of whole files finds there."""
+    picture = read_picture(path)
+    pixels = picture.pixels
+    stack = open_stack(path, in_channels=True)
+    assert (stack.n_channels, stack.dtype) == (pixels.shape[1], pixels.dtype)
+    assert stack.shape == (len(pixels), *pixels.shape[2:])
+    assert stack.scale.pixel_size == picture.pixel_size
+    sides = dict(zip(picture.axes, picture.shape, strict=True))
+    assert stack.axes == "".join(letter for letter in "TZYX" if letter in sides)
+    assert stack.sides == tuple(sides[letter] for letter in stack.axes)
+    stack.keep_blocks(3)
+    for z, expected in enumerate(pixels):
+        np.testing.assert_array_equal(stack[z], expected)
+        for top, left, bottom, right in [(0, 0, 1, 1), (10, 20, 60, 70), (31, 15, 33, 49)]:
+            window = stack.window(z, slice(top, bottom), slice(left, right))
+            np.testing.assert_array_equal(window, expected[:, top:bottom, left:right])
+    return stack
+
+
+@pytest.mark.parametrize("kind", COLOURED)
+def test_windows_of_tiff_files_in_channels(tmp_path, kind):
+    COLOURED[kind](tmp_path / "image.tif")
+    stack = assert_same_as_picture(tmp_path / "image.tif")
+    assert stack.n_channels in (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("axes", "chunks", "planes"),
+    [
+        ("cyx", (1, 20, 30), 4),
+        ("cyx", (3, 20, 30), 6),
+        ("yxc", (20, 30, 4), 4),
+        ("zcyx", (2, 1, 20, 30), 8),
+        ("zyxc", (1, 20, 30, 4), 4),
+        ("tczyx", (1, 4, 1, 20, 30), 4),
+        ("tzyxc", (1, 3, 20, 30, 2), 12),
+        ("cxy", (1, 30, 20), 4),
+    ],
+)
+def test_windows_of_zarr_with_channels_anywhere(tmp_path, axes, chunks, planes):
+    array = drawn(*(SIDES[axis.upper()] for axis in axes), dtype=np.uint16)
+    make_zarr(tmp_path / "image.zarr", array, axes, "0.4", chunks=chunks)
+    stack = assert_same_as_picture(tmp_path / "image.zarr")
+    assert stack.block == (20, 30)
+    assert stack.block_size == planes * 20 * 30 * 2
+
+
+def test_shards_of_several_channels(tmp_path):
+    how = {"chunks": (1, 2, 10, 35), "shards": (1, 4, 60, 70)}
+    make_zarr(tmp_path / "image.zarr", drawn(3, 4, 60, 70), "zcyx", "0.5", **how)
+    assert assert_same_as_picture(tmp_path / "image.zarr").block == (10, 35)
+
+
+def test_times_come_before_depths_whatever_the_file_does(tmp_path):
+    pages_of("ZTYX", **OME, **GREY)(tmp_path / "image.tif")
+    stack = open_stack(tmp_path / "image.tif", in_channels=True)
+    assert (stack.axes, stack.sides) == ("TZYX", (2, 3, 60, 70))
+    depths_first = tifffile.imread(tmp_path / "image.tif")
+    for k, (t, z) in enumerate(np.ndindex(2, 3)):
+        np.testing.assert_array_equal(stack[k][0], depths_first[z, t])
+
+
+def test_blocks_of_colours_are_decoded_once_for_all_channels(tmp_path):
+    pages_of("YXS", **RGB, **ZIP, rowsperstrip=20)(tmp_path / "image.tif")
+    stack = open_stack(tmp_path / "image.tif", in_channels=True)
+    assert stack.block_size == 3 * 20 * 70
+    stack.keep_blocks(stack.blocks_of(30, 10))
+    decoded = []
+    read = stack._parts[0].read
+    stack._parts[0].read = lambda page, *place: decoded.append(place) or read(page, *place)
+    for left in range(0, 60, 10):
+        stack.window(0, slice(10, 40), slice(left, left + 10))
+    assert len(decoded) == 2
+
+
+def test_files_of_other_channels_are_named(tmp_path):
+    pages_of("YXS", **RGB)(tmp_path / "a.tif")
+    pages_of("YX")(tmp_path / "b.tif")
+    with pytest.raises(InputError, match=r"b\.tif: 1 channels, but a\.tif before it has 3"):
+        open_stack(tmp_path, in_channels=True)
+
+
+def test_colours_are_refused_where_grey_values_are_wanted(tmp_path):
+    pages_of("YXS", **RGB)(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"a\.tif: a colour image"):
+        open_stack(tmp_path / "a.tif")
+    tifffile.imwrite(
+        tmp_path / "b.tif", drawn(60, 70, 4), photometric="rgb", extrasamples=["unassalpha"]
+    )
+    with pytest.raises(InputError, match=r"b\.tif: an alpha channel"):
+        open_stack(tmp_path / "b.tif", in_channels=True)
+
+
+def test_pixel_size_of_a_tiff_file_is_read(tmp_path):
+    tifffile.imwrite(
+        tmp_path / "a.tif", drawn(3, 60, 70), imagej=True, resolution=(4, 4),
+        metadata={"axes": "ZYX", "unit": "um", "spacing": 1.5},
+    )  # fmt: skip
+    scale = Scale((1.5, 0.25, 0.25), "micrometer")
+    assert open_stack(tmp_path / "a.tif").scale == scale
+    assert open_stack(tmp_path).scale == scale
+    tifffile.imwrite(tmp_path / "b.tif", drawn(60, 70), imagej=True)
+    assert open_stack(tmp_path).scale == Scale()  # of two that differ

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_stacks import make_zarr
 from typer.testing import CliRunner
 
 from unetcore import cli
@@ -323,6 +324,21 @@ def test_command_reads_ome_zarr_where_it_is_shown(files, stack):
     np.testing.assert_array_equal(
         unpacked(data["slices"][0]["level"], 80, 80) > 100, stack[2][3] > np.float32(0.5)
     )
+
+
+def test_command_reads_channels_where_they_are_shown(files, stack, monkeypatch):
+    colours = np.stack([stack[0], stack[0] // 2, 255 - stack[0]], axis=1)
+    make_zarr(files / "images.zarr", colours, "zcyx", "0.4", chunks=(1, 1, 40, 40))
+    write_image(files / "map.zarr", stack[2], "zyx", Scale())
+    with monkeypatch.context() as patch:
+        patch.setattr("unetcore.view.reading.read_picture", lambda path: pytest.fail("as one"))
+        result = view("images.zarr", "map.zarr", "--slices", "4")
+    assert result.exit_code == 0, result.output
+    (shown,) = data_of(files / "view.html")["slices"]
+    planes = unpacked(shown["image"], 3, 80, 80).astype(int)
+    np.testing.assert_allclose(planes[0], 255 - planes[2], atol=1)
+    result = view("images.zarr", "images.zarr")
+    assert result.stderr == "error: images.zarr: 3 channels, expected one\n"
 
 
 def test_labels_that_cannot_be_measured_still_give_a_page_that_says_so(files, stack):

@@ -104,7 +104,7 @@ def test_chunks_of_large_tiles_equal_the_whole_image_bit_for_bit(tmp_path):
     assert prediction.plan.tiles.tile == (260, 260)
     predict_part(prediction)
     whole = predict_probability(grey[0], prediction.predictor, tile=260)
-    np.testing.assert_array_equal(zarr.open_array(tmp_path / "p.zarr/0", mode="r")[0], whole)
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "p.zarr/0", mode="r")[:], whole)
 
 
 @pytest.mark.parametrize("model", ["plain", "normalised"])
@@ -189,13 +189,14 @@ def test_statistics_are_those_of_the_whole_image(tmp_path, monkeypatch, kind):
     grey = rng.random((2, 70, 90), np.float32) * [[[0.01]], [[1]]] + [[[0.9]], [[0]]]
     scale = 1 if kind == "float32" else np.iinfo(kind).max
     write_stack(tmp_path / "images.tif", (grey * scale).astype(kind))
-    stack = open_stack(tmp_path / "images.tif")
-    expected = normalise(to_unit_range(np.stack(list(stack)), "images"), "slice")
+    stack = open_stack(tmp_path / "images.tif", in_channels=True)
+    pixels = np.stack(list(stack))[:, 0]
+    expected = normalise(to_unit_range(pixels, "images"), "slice")
     statistics = grey_statistics(stack, "slice")
     for z in range(2):
         image = GreyImage(stack, z, statistics)
         window = image[..., slice(3, 60), slice(10, 90)]
-        np.testing.assert_allclose(window, expected[z, 3:60, 10:90], atol=2e-4)
+        np.testing.assert_allclose(window[0], expected[z, 3:60, 10:90], atol=2e-4)
         assert window.dtype == np.float32
     assert grey_statistics(stack, "unit") is None
     unit = GreyImage(stack, 1, None)[..., slice(0, 70), slice(0, 90)]
@@ -205,9 +206,9 @@ def test_statistics_are_those_of_the_whole_image(tmp_path, monkeypatch, kind):
 def test_statistics_of_whole_numbers_are_exact(tmp_path):
     values = np.array([[[65535, 65535, 65534]]], np.uint16)  # squares that float32 cannot hold
     write_stack(tmp_path / "images.tif", values)
-    ((mean, std),) = grey_statistics(open_stack(tmp_path / "images.tif"), "slice")
-    assert mean == (3 * 65535 - 1) / 3 / 65535
-    assert std == pytest.approx(np.sqrt(2 / 9) / 65535, rel=1e-12)
+    (found,) = grey_statistics(open_stack(tmp_path / "images.tif", in_channels=True), "slice")
+    assert found["mean"] == [(3 * 65535 - 1) / 3 / 65535]
+    assert found["std"] == [pytest.approx(np.sqrt(2 / 9) / 65535, rel=1e-12)]
 
 
 def test_parts_share_all_chunks_and_none_twice():
@@ -309,14 +310,13 @@ def test_models_that_cannot_be_used_are_refused_before_anything_is_made(folder, 
     def refusal(description=None, **settings):
         network = UNet(width=2, **settings)
         save_model(tmp_path / "m.safetensors", network, description or {})
-        with pytest.raises(InputError, match=r"m\.safetensors") as error:
+        with pytest.raises(InputError, match=r"m\.safetensors: ") as error:
             start(replace(request(folder, tmp_path / "p.zarr"), model=tmp_path / "m.safetensors"))
         assert not (tmp_path / "p.zarr").exists()
         return str(error.value)
 
     assert "does not say how grey values were normalised" in refusal()
-    assert "3 channel(s) and 2 class(es), need 1" in refusal(in_channels=3)
-    assert "1 channel(s) and 1 class(es)" in refusal(n_classes=1)
+    assert "a network of 1 class(es), need at least 2" in refusal(n_classes=1)
 
 
 def test_a_cap_that_statistics_would_break_is_refused(folder, tmp_path):
@@ -366,10 +366,16 @@ def test_a_network_that_is_not_finite_stops_and_names_the_place(folder, tmp_path
 
 
 def test_numbers_that_are_no_grey_values_are_refused(folder, tmp_path):
-    zarr.save_array(tmp_path / "images.zarr", np.ones((20, 30), np.int32))
-    wrong = replace(request(folder, tmp_path / "p.zarr"), image=tmp_path / "images.zarr")
+    make_model(tmp_path / "unit.safetensors", "unit", width=2)
+    unit = replace(request(folder, tmp_path / "p.zarr"), model=tmp_path / "unit.safetensors")
+    zarr.save_array(tmp_path / "whole.zarr", np.ones((20, 30), np.int32))
     with pytest.raises(InputError, match="values of type int32, expected one of uint8"):
-        start(wrong)
+        start(replace(unit, image=tmp_path / "whole.zarr"))
+    zarr.save_array(tmp_path / "complex.zarr", np.ones((20, 30), np.complex64))
+    for wanted in (unit, request(folder, tmp_path / "p.zarr")):
+        with pytest.raises(InputError, match="values of type complex64, expected real numbers"):
+            start(replace(wanted, image=tmp_path / "complex.zarr"))
+    assert not (tmp_path / "p.zarr").exists()
 
 
 def test_small_image_is_one_chunk_of_whole_phases(folder, tmp_path):
@@ -435,7 +441,7 @@ def test_a_slide_takes_the_memory_that_was_foretold(tmp_path, kind, side):
     assert peak < 1.1 * foretold
     assert foretold < 1.5 * peak
     stored = zarr.open_group(tmp_path / "p.zarr", mode="r")
-    assert stored["0"].shape == (1, side, side)
-    corner = stored["0"][0, -700:, -700:]
+    assert stored["0"].shape == (side, side)
+    corner = stored["0"][-700:, -700:]
     assert np.isfinite(corner).all()
     assert corner.std() > 0

@@ -9,11 +9,16 @@ import pytest
 import torch
 import yaml
 import zarr
+from test_cli import unet
+from test_export import DESCRIPTION
+from test_stacks import make_zarr
 from test_workflow import copy_workflow, snakemake
 from test_workflow_resources import planned
 
 from unetcore.checkpoint import save_model
 from unetcore.data.io import write_stack
+from unetcore.data.pictures import read_picture
+from unetcore.export import export_model
 from unetcore.model import UNet, initialise
 
 IMAGE = "results/volumes/section/probability.zarr"
@@ -36,6 +41,17 @@ def new_workflow(folder, width=2, **changes):
     volumes = {"chunk": 64, "parts": 3, "images": {"section": SECTION | changes}}
     (folder / "volumes.yaml").write_text(yaml.safe_dump({"volumes": volumes}))
     return folder
+
+
+def in_channels(folder):
+    """Turn a new workflow's image into OME-Zarr of two channels, and its model into a package."""
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 255, (2, 2, 250, 210), np.uint8)
+    make_zarr(folder / "section.zarr", pixels, "zcyx", "0.4", chunks=(1, 2, 64, 64))
+    network = UNet(in_channels=2, width=2)
+    initialise(network, torch.Generator().manual_seed(0))
+    description = DESCRIPTION | {"pixel_size_um": 2.0}
+    export_model(network.eval(), description, folder / "model.zip")
 
 
 def run(folder, *more):
@@ -85,6 +101,29 @@ def test_records_say_what_was_made_and_how_good_it_is(scattered):
 @pytest.mark.slow
 def test_a_second_run_does_nothing(scattered):
     assert "Nothing to be done" in run(scattered, "-n")
+
+
+@pytest.mark.slow
+def test_channels_a_package_and_a_pixel_size_give_what_the_command_line_gives(tmp_path):
+    folder = new_workflow(tmp_path / "workflow", image="section.zarr", model="model.zip")
+    in_channels(folder)
+    result = snakemake(folder, *ARGUMENTS)
+    assert result.returncode != 0
+    # Its pixels are 1.5 x 2 um, which is no size of a square.
+    assert "section.zarr: the file does not say the size of its pixels" in result.stdout
+    assert "give --pixel-size UM (in the workflow pixel_size_um)" in result.stdout
+    assert "Traceback" not in result.stdout
+    settings = yaml.safe_load((folder / "volumes.yaml").read_text())
+    settings["volumes"]["images"]["section"]["pixel_size_um"] = 2
+    (folder / "volumes.yaml").write_text(yaml.safe_dump(settings))
+    run(folder)
+    assert json.loads((folder / "results/volumes/section/metrics.json").read_text())
+    words = ("--pixel-size", 2, "--chunk", 64, "-o", tmp_path / "p.zarr")
+    done = unet("predict", folder / "model.zip", folder / "section.zarr", *words)
+    assert done.exit_code == 0, done.output
+    found, expected = (read_picture(path) for path in (folder / IMAGE, tmp_path / "p.zarr"))
+    assert (found.axes, found.pixel_size) == ("ZYX", 2.0)
+    np.testing.assert_allclose(found.pixels, expected.pixels, rtol=0, atol=2e-5)
 
 
 @pytest.mark.slow

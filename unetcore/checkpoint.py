@@ -1,16 +1,19 @@
 """Reading and writing models (safetensors)."""
 
 import json
+import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from torch import nn
 
 from unetcore.data.files import write_atomically
-from unetcore.errors import InputError
+from unetcore.errors import InputError, first_line
 from unetcore.families import rebuild_network
 from unetcore.tensor_file import pack_tensors, read_tensors
 
 FORMAT = "unetcore-1"
+ZIP, WEIGHTS = ".zip", "model.safetensors"  # a package of `unet export`, and the file in it
 
 
 def save_model(path: Path, network: nn.Module, description: dict) -> None:
@@ -41,6 +44,10 @@ def pack_model(network: nn.Module, description: dict, **more: str) -> bytes:
 def load_model(path: Path) -> tuple[nn.Module, dict]:
     """Read a model that `save_model` wrote.
 
+    Parameters
+    ----------
+    path : the file, or a package of `unet export` that holds it.
+
     Returns
     -------
     network in evaluation mode on the CPU, description.
@@ -52,6 +59,8 @@ def load_model(path: Path) -> tuple[nn.Module, dict]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such model file")
+    if path.suffix.lower() == ZIP:
+        return _from_zip(path)
     weights, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path}: format {metadata.get('format')!r}, need {FORMAT!r}")
@@ -59,3 +68,21 @@ def load_model(path: Path) -> tuple[nn.Module, dict]:
     network = rebuild_network(family, json.loads(metadata["network"]))
     network.load_state_dict(weights)
     return network.eval(), json.loads(metadata["description"])
+
+
+def _from_zip(path: Path) -> tuple[nn.Module, dict]:
+    """Network and description of the weights in a package."""
+    try:
+        with zipfile.ZipFile(path) as archive, TemporaryDirectory() as folder:
+            if WEIGHTS not in archive.namelist():
+                raise InputError(
+                    f"{path}: holds no {WEIGHTS}: packages of other programs cannot be predicted "
+                    "with here"
+                )
+            member = Path(archive.extract(WEIGHTS, folder))
+            try:
+                return load_model(member)
+            except InputError as error:
+                raise InputError(str(error).replace(str(member), f"{path}: {WEIGHTS}")) from error
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path}: no zip, or a damaged one ({first_line(error)})") from error

@@ -238,7 +238,6 @@ def predict(
             "--averaging": averaging != "none",
             "--tile": tile,
             "--segmentation": segmentation,
-            "--json": as_json,
         }
         whole |= {f"--{name.replace('_', '-')}": value is not None for name, value in cells.items()}
         refuse_options(whole, f"is for TIFF files, which are predicted as a whole; {out} is not")
@@ -252,6 +251,7 @@ def predict(
             part=part,
             fill_missing=fill_missing,
             pixel_size=pixel_size,
+            as_json=as_json,
         )
         return
     by_chunks = {"--chunk": chunk, "--part": part, "--fill-missing": fill_missing}

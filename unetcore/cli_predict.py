@@ -210,10 +210,11 @@ def _write_file(
         found = np.concatenate(cells)
         write_like(segmentation, found, replace(like, kind=_flavour(segmentation)))
         lines.append(f"{segmentation}: {count(_n_cells(found), 'cell')}")
+    page = out.with_suffix(".html")
     lines += [
         "\nLook at it, and compare it with labels, by:",
-        f"  {command('view', job.image, out, '-o', out.with_suffix('.html'), *_cut(settings))}",
-        f"  {command('evaluate', 'LABELS.tif', out, *_label_map(job))}",
+        f"  {command('view', job.image, out, '-o', page, *cut_options(settings))}",
+        f"  {command('evaluate', 'LABELS.tif', out, *label_map_option(job.model))}",
     ]
     return lines, rows
 
@@ -240,21 +241,21 @@ def _write_folder(
         f"{out}: of {count(len(rows), 'image')} the probability, mask, instances, measurements and "
         f"overlay each; {SUMMARY}",
         "\nLook at them, and compare them with labels, by:",
-        f"  {command('view', first, map_of_first, '-o', page, *_cut(rows[0]))}",
-        f"  {command('evaluate', 'LABELS', out, *_label_map(job))}",
+        f"  {command('view', first, map_of_first, '-o', page, *cut_options(rows[0]))}",
+        f"  {command('evaluate', 'LABELS', out, *label_map_option(job.model))}",
     ]
     return lines, rows
 
 
-def _cut(settings: Mapping[str, Any]) -> list[object]:
+def cut_options(settings: Mapping[str, Any]) -> list[object]:
     """Options by which `unet view` shows the cells that were cut out here."""
     names = ("threshold", "smallest_object")
     return [word for name in names for word in (f"--{name.replace('_', '-')}", settings[name])]
 
 
-def _label_map(job: Job) -> list[str]:
-    """Option by which labels mean what those of the training meant."""
-    said = job.model.description.get("label_map")
+def label_map_option(model: Any) -> list[str]:
+    """Option by which labels mean what those of a model's training meant."""
+    said = model.description.get("label_map")
     return ["--label-map", said] if said else []
 
 

@@ -1,5 +1,6 @@
 """`unet predict` into an OME-Zarr image: chunk by chunk, in one call or in several at a time."""
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -11,12 +12,10 @@ import typer
 from tqdm import tqdm
 
 from unetcore import __version__
-from unetcore.data.pixel_size import in_micrometres, of_square
-from unetcore.data.rescaling import scale_factor
-from unetcore.data.stacks import open_stack
+from unetcore.cli_predict import cut_options, label_map_option
 from unetcore.errors import InputError, Interrupted
 from unetcore.memory import keep_freed_memory
-from unetcore.terminal import count, say
+from unetcore.terminal import command, count, say
 
 
 def predict_volume(
@@ -29,56 +28,89 @@ def predict_volume(
     part: str | None,
     fill_missing: bool,
     pixel_size: float | None = None,
+    as_json: bool = False,
 ) -> None:
     """Predict chunks that are not there yet, and finish the image when all are.
 
     Parameters
     ----------
-    model, image, out : folder or model of `unet train`, images, OME-Zarr to be made or continued.
+    model : what `unetcore.loading.load_predictor` takes.
+    image, out : images, OME-Zarr to be made or continued.
     how : arguments of `unetcore.volumes.start`; None takes their defaults.
     part : share of the chunks, as in "2/8"; None: all.
     pixel_size : of the images in um, None if they say so themselves.
+    as_json : whether what was made is printed as JSON, and not in words.
 
     Raises
     ------
-    InputError : the model is for another pixel size, as nothing is rescaled here.
+    InputError : a name or a setting that does not fit, or the model is for another pixel size, as
+        nothing is rescaled here.
     """
-    from unetcore.loading import load_network, model_file
+    from unetcore.loading import load_predictor, model_file
     from unetcore.volumes import Request, predict_part, start
 
     number, n_parts = _part(part)
     keep_freed_memory()
-    _, description = load_network(model)  # says so where the training is unfinished
-    _refuse_other_scale(image, pixel_size, description.get("pixel_size_um"))
-    request = Request(image, model_file(model), out, device, fill_missing)
+    loaded = load_predictor(model, precision=how["precision"], device=device, by_tiles=True)
+
+    def load(*_, **__):
+        return loaded.predictor, loaded.description
+
+    request = Request(image, model_file(model), out, device, fill_missing, pixel_size, load)
     given = {key: value for key, value in how.items() if value is not None}
     prediction = start(request, **given, code=__version__)
-    try:
-        with _progress() as report:
-            n_predicted = predict_part(prediction, number, n_parts, report)
-    except Interrupted as stop:
-        typer.echo(f"{stop}. The same command continues.", err=True)
-        raise typer.Exit(stop.exit_code) from None
+    with _interruption_is_one_line(), _progress() as report:
+        n_predicted = predict_part(prediction, number, n_parts, report)
     target = prediction.target
     n_missing = len(target.missing())
     if not n_missing:
         target.finish()
-    left = f", {n_missing} are missing" if n_missing else ", complete"
-    say(f"{out}: {count(n_predicted, 'chunk')} predicted of {prediction.plan.n_chunks}{left}")
-
-
-def _refuse_other_scale(image: Path, pixel_size: float | None, wanted: float | None) -> None:
-    """Refuse images that would have to be rescaled."""
-    if wanted is None:
+    facts = _facts(prediction, n_predicted, n_missing)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1))
         return
-    scale = open_stack(image, look=False).scale
-    said = of_square(*(in_micrometres(side, scale.unit) for side in scale.voxel[1:]))
-    size = said if pixel_size is None else pixel_size
-    if scale_factor(size, wanted, str(image)) != 1:
-        raise InputError(
-            f"{image}: pixels of {size:g} um, and the model is for {wanted:g} um: chunk by chunk "
-            "nothing is rescaled, give OUT.tif or the name of a folder"
-        )
+    left = f", {n_missing} are missing" if n_missing else ", complete"
+    say(f"{out}: {count(n_predicted, 'chunk')} predicted of {facts['chunks']}{left}")
+    if n_missing:
+        say("\nThe others are for other jobs, or for the same command without --part.")
+        return
+    for line in _next(image, out, loaded):
+        say(line)
+
+
+@contextmanager
+def _interruption_is_one_line() -> Iterator[None]:
+    """Say how it goes on after a signal, and end with the exit code of that."""
+    try:
+        yield
+    except Interrupted as stop:
+        typer.echo(f"{stop}. The same command continues.", err=True)
+        raise typer.Exit(stop.exit_code) from None
+
+
+def _facts(prediction: Any, n_predicted: int, n_missing: int) -> dict:
+    """What was made, as plain JSON values."""
+    target = prediction.target
+    return {
+        "out": str(target.path),
+        "axes": prediction.stack.axes,
+        "shape": list(target.sides),
+        "resolutions": target.n_levels,
+        "chunk": target.side,
+        "chunks": prediction.plan.n_chunks,
+        "predicted": n_predicted,
+        "missing": n_missing,
+    }
+
+
+def _next(image: Path, out: Path, model: Any) -> list[str]:
+    """Say which commands make sense now."""
+    page, cut = out.with_suffix(".html"), cut_options(model.postprocessing)
+    return [
+        "\nLook at it, and compare it with labels, by:",
+        f"  {command('view', image, out, '-o', page, *cut)}",
+        f"  {command('evaluate', 'LABELS.tif', out, *label_map_option(model))}",
+    ]
 
 
 @contextmanager

@@ -1,24 +1,20 @@
 """Trained networks, wherever they are kept, ready to predict."""
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from torch import nn
 
-from unetcore.checkpoint import load_model
-from unetcore.errors import InputError, first_line
-from unetcore.export.package import WEIGHTS
+from unetcore.checkpoint import ZIP, load_model
+from unetcore.errors import InputError
 from unetcore.frozen import FrozenPredictor, load_frozen
 from unetcore.predict import Predictor
 from unetcore.recipes import FAST
 from unetcore.runs import RunFolder
 
-SUFFIX, ZIP, FROZEN = ".safetensors", ".zip", (".pt", ".onnx")
-KINDS_OF_WEIGHTS = f"a folder of `unet train` or a model {SUFFIX}"
-KINDS = f"{KINDS_OF_WEIGHTS} or {ZIP} of `unet export`"
+SUFFIX, FROZEN = ".safetensors", (".pt", ".onnx")
+KINDS = f"a folder of `unet train` or a model {SUFFIX} or {ZIP} of `unet export`"
 
 
 @dataclass(frozen=True)
@@ -64,6 +60,7 @@ def load_predictor(
     precision: str = "auto",
     memory: int | None = None,
     device: str = "auto",
+    by_tiles: bool = False,
 ) -> LoadedModel:
     """Load a trained network.
 
@@ -73,6 +70,8 @@ def load_predictor(
         `unet export`.
     precision, memory, device : as of `unetcore.predict.Predictor`. `.pt` and `.onnx` compute in
         float32.
+    by_tiles : whether tiles are wanted of images that are too large to be one; else a `.pt` or
+        `.onnx` that mirrors the context itself is given whole images, which costs less.
 
     Raises
     ------
@@ -85,7 +84,7 @@ def load_predictor(
             raise InputError(
                 f"{path}: computes in float32 alone; in bfloat16 do .safetensors and .zip"
             )
-        return LoadedModel(path, *load_frozen(path, memory, device))
+        return LoadedModel(path, *load_frozen(path, memory, device, by_tiles))
     network, description = load_network(path)
     return LoadedModel(path, Predictor(network, precision, memory, device), description)
 
@@ -106,38 +105,12 @@ def load_network(path: Path) -> tuple[nn.Module, dict]:
             raise InputError(f"{path}: no such model file")
         return RunFolder(path).load()
     if form == ZIP:
-        return _from_zip(path)
+        return load_model(path)
     why = "holds a fixed graph" if form in FROZEN else f"a file of type {path.suffix or 'none'}"
     raise InputError(f"{path}: {why}, expected {KINDS}")
 
 
 def model_file(path: Path) -> Path:
-    """Safetensors file of a folder of `unet train`, or the file itself.
-
-    Raises
-    ------
-    InputError : the weights are in another file.
-    """
-    if path.suffix.lower() == ZIP:
-        raise InputError(
-            f"{path}: expected {KINDS_OF_WEIGHTS}; make one by `unet export {path} -o NAME{SUFFIX}`"
-        )
-    return path if path.suffix.lower() == SUFFIX else RunFolder(path).model
-
-
-def _from_zip(path):
-    """Network and description of the weights in a package."""
-    try:
-        with zipfile.ZipFile(path) as archive, TemporaryDirectory() as folder:
-            if WEIGHTS not in archive.namelist():
-                raise InputError(
-                    f"{path}: holds no {WEIGHTS}: packages of other programs cannot be predicted "
-                    "with here"
-                )
-            member = Path(archive.extract(WEIGHTS, folder))
-            try:
-                return load_model(member)
-            except InputError as error:
-                raise InputError(str(error).replace(str(member), f"{path}: {WEIGHTS}")) from error
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{path}: no zip, or a damaged one ({first_line(error)})") from error
+    """File that holds a model: that of a folder of `unet train`, or the path itself."""
+    path = Path(path)
+    return RunFolder(path).model if path.is_dir() else path

@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from unetcore.data.channels import other_channels
 from unetcore.data.intensity import normalise
 from unetcore.data.io import grey_values
 from unetcore.data.pictures import Picture
-from unetcore.data.rescaling import rescaled, restored, scale_factor
+from unetcore.data.pixel_size import scale_factor
+from unetcore.data.rescaling import rescaled, restored
 from unetcore.errors import InputError
 from unetcore.instances import instances
 from unetcore.loading import LoadedModel
@@ -24,8 +26,8 @@ def refuse_unfit(picture: Picture, model: LoadedModel) -> None:
     """
     given, taken = picture.pixels.shape[1], model.predictor.channels
     if given != taken:
-        said = f"{picture.path}: {_channels(given)}, and the model takes {taken}"
-        raise InputError(said + _hint(picture, taken))
+        said = other_channels(given, taken, len(picture.pixels))
+        raise InputError(f"{picture.path}: {said}{_hint(picture, taken)}")
     scale_factor(picture.pixel_size, model.pixel_size, str(picture.path))
     if model.normalisation == "unit":
         grey_values(picture.pixels, "unit", str(picture.path))
@@ -77,18 +79,9 @@ def postprocessing_for(picture: Picture, model: LoadedModel, given: Mapping) -> 
     return settings | {name: value for name, value in given.items() if value is not None}
 
 
-def _channels(n: int) -> str:
-    return "1 channel" if n == 1 else f"{n} channels"
-
-
 def _hint(picture: Picture, taken: int) -> str:
-    """What may help where the channels are too many or too few."""
+    """What may help where all channels are one."""
     pixels = picture.pixels
     if taken == 1 and (pixels[:, :1] == pixels).all():
         return ": they are all the same, save the image as grey values"
-    if pixels.shape[:2] == (taken, 1):
-        return (
-            f": its {taken} pages are taken for slices, save them as channels (Fiji: Image > "
-            "Hyperstacks > Stack to Hyperstack)"
-        )
     return ""

@@ -53,17 +53,21 @@ class Predictor:
     ----------
     depth : number of poolings.
     channels : of the images that it takes.
+    n_classes : of which it gives scores.
+    normalised : whether it normalises its maps, by statistics of the image.
     traits : what `plan_tiles` must know.
     """
 
     def __init__(self, network, precision="float32", memory=None, device="auto"):
         self.device = choose_device(device)
         self.depth, self.channels = network.depth, network.settings["in_channels"]
+        self.n_classes = network.settings["n_classes"]
+        self.normalised = bool(network.settings.get("normalised"))
         self.precision, self.kind = resolve_precision(precision, self.device), device
         self.dtype = getattr(torch, self.precision)
         # Once for all, where autocast would do it in every call. A normalised network is only
         # measured, and stays in float32.
-        if self.dtype != torch.float32 and not network.settings.get("normalised"):
+        if self.dtype != torch.float32 and not self.normalised:
             network = copy.deepcopy(network).to(self.dtype)
         self._is_unet = isinstance(network, UNet)  # others equal the whole up to rounding
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()
@@ -86,7 +90,7 @@ class Predictor:
         InputError : tiles of another number of channels than the network takes, or a network that
             normalises its maps and whose statistics are not fixed.
         """
-        if self.network.settings.get("normalised"):
+        if self.normalised:
             raise InputError(
                 "this network normalises its maps: predict by `Predictor.fixed_for(image)`, of "
                 "which tiles equal the whole image"
@@ -124,7 +128,7 @@ class Predictor:
         ------
         InputError : the image has another number of channels than the network takes.
         """
-        if not self.network.settings.get("normalised"):
+        if not self.normalised:
             return self
         self._check_channels(image.shape[0] if len(image.shape) == 3 else 1)
         with torch.inference_mode(False), autocast(self.precision, self.device)():

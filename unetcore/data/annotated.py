@@ -15,7 +15,8 @@ from unetcore.data.intensity import normalise
 from unetcore.data.io import grey_values
 from unetcore.data.label_map import LabelMap
 from unetcore.data.pictures import Picture, picture_files, read_head, read_picture
-from unetcore.data.rescaling import rescaled, scale_factor
+from unetcore.data.pixel_size import scale_factor
+from unetcore.data.rescaling import rescaled
 from unetcore.data.rois import SUFFIXES as OF_ROIS
 from unetcore.data.rois import read_rois
 from unetcore.data.samples import Sample

@@ -45,7 +45,7 @@ def read_images(path: Path) -> np.ndarray:
     images = _read_stack(path)
     if images.dtype.name not in IMAGE_TYPES:
         raise InputError(f"{path}: values of type {images.dtype}, expected {_either(IMAGE_TYPES)}")
-    _refuse_not_finite(images, path)
+    refuse_not_finite(images, path)
     return images
 
 
@@ -276,7 +276,7 @@ def to_unit_range(images: np.ndarray, name: str) -> np.ndarray:
         return images.astype(np.float32) / np.float32(np.iinfo(images.dtype).max)
     if images.dtype.kind != "f":
         raise InputError(f"{name}: values of type {images.dtype}, expected {_either(IMAGE_TYPES)}")
-    _refuse_not_finite(images, name)
+    refuse_not_finite(images, name)
     low, high = images.min(), images.max()
     if low < 0 or high > 1:
         raise InputError(f"{name}: float values from {low:g} to {high:g}, expected 0 to 1")
@@ -400,7 +400,8 @@ def _read_stack(path: Path) -> np.ndarray:
     return stack.reshape(-1, *stack.shape[-2:])
 
 
-def _refuse_not_finite(images: np.ndarray, name: Path | str) -> None:
+def refuse_not_finite(images: np.ndarray, name: Path | str) -> None:
+    """Refuse NaN and infinity: how many there are, and where the first is."""
     if images.dtype.kind == "f" and not np.isfinite(images).all():
         bad = np.argwhere(~np.isfinite(images))
         raise InputError(

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from unetcore.data.files import check_space, is_zarr, replacing, write_atomically
-from unetcore.data.stacks import Scale
+from unetcore.data.pixel_size import Scale
 from unetcore.differences import differences
 from unetcore.errors import InputError, first_line
 
@@ -43,12 +43,13 @@ class Chunk(NamedTuple):
 class ChunkedImage:
     """A float32 stack (N, H, W) in chunks of `side` x `side` px; those not written are NaN.
 
-    Made by `create_image`, found again by `open_image`.
+    N counts all times and depths. Made by `create_image`, found again by `open_image`.
 
     Attributes
     ----------
     path : folder of the image.
     shape : (N, H, W).
+    sides : lengths of the axes as they are stored: of time and depth, those that there are, H, W.
     side : of a chunk in px.
     record : what `create_image` was given.
     """
@@ -59,7 +60,8 @@ class ChunkedImage:
         self.path = Path(path)
         self._group = zarr.open_group(self.path, mode="r+")
         full = self._group[FULL_RESOLUTION]
-        self.shape, self.side = full.shape, full.chunks[-1]
+        self.sides, self.side = full.shape, full.chunks[-1]
+        self.shape = (math.prod(self.sides[:-2]), *self.sides[-2:])
         self.record, self._made = self._group.attrs[OURS], self._group.attrs[MADE]
 
     def refuse_unlike(self, settings: Mapping) -> None:
@@ -124,7 +126,7 @@ class ChunkedImage:
         if missing := self.missing():
             raise InputError(
                 f"{self.path}: {len(missing)} of {len(self.chunks())} chunks are not predicted "
-                f"yet, the first is {'/'.join(map(str, missing[0]))}"
+                f"yet, the first is {'/'.join(map(str, self._stored(missing[0])))}"
             )
         for level in range(1, self.n_levels):
             self._coarsen(str(level - 1), str(level))
@@ -148,7 +150,7 @@ class ChunkedImage:
 
     def _read(self, level: str, z: int, rows: slice, columns: slice) -> np.ndarray:
         try:
-            return self._group[level][z, rows, columns]
+            return self._group[level][(*self._slice(z), rows, columns)]
         except (RuntimeError, ValueError) as error:  # what the codec says of a damaged chunk
             reason = first_line(error)
             raise InputError(
@@ -180,28 +182,44 @@ class ChunkedImage:
             return None
 
     def _grid(self, level: str) -> tuple[int, int, int]:
-        return self._group[level].cdata_shape
+        return self.shape[0], *self._group[level].cdata_shape[-2:]
+
+    def _slice(self, z: int) -> tuple[int, ...]:
+        """Time and depth of an image, those that there are."""
+        counted = self.sides[:-2]
+        return tuple(map(int, np.unravel_index(z, counted))) if counted else ()
+
+    def _stored(self, chunk: Chunk) -> tuple[int, ...]:
+        """Place of a chunk in the grid as it is stored."""
+        return *self._slice(chunk.z), chunk.row, chunk.column
 
     def _file(self, level: str, chunk: Chunk) -> Path:
-        return self.path / level / self._group[level].metadata.encode_chunk_key(chunk)
+        metadata = self._group[level].metadata
+        return self.path / level / metadata.encode_chunk_key(self._stored(chunk))
 
     def _place(self, level: str, chunk: Chunk) -> tuple[slice, slice]:
-        sides = zip(chunk[1:], self._group[level].shape[1:], strict=True)
+        sides = zip(chunk[1:], self._group[level].shape[-2:], strict=True)
         return tuple(slice(k * self.side, min((k + 1) * self.side, n)) for k, n in sides)
 
 
 def create_image(
-    path: Path, shape: tuple[int, int, int], side: int, record: Mapping, scale: Scale
+    path: Path,
+    shape: tuple[int, ...],
+    side: int,
+    record: Mapping,
+    scale: Scale,
+    axes: str = "zyx",
 ) -> ChunkedImage:
     """Make an image without a chunk, or find it if another process was faster.
 
     Parameters
     ----------
     path : folder to be made.
-    shape : (N, H, W).
+    shape : lengths of the axes.
     side : of a chunk in px.
     record : what must be known of the values, as plain JSON values.
     scale : size of a voxel.
+    axes : names of the axes: "yx", with "t" or "z" or both before them.
     """
     import zarr
 
@@ -213,8 +231,8 @@ def create_image(
         for level in range(n_levels(shape)):
             group.create_array(
                 str(level),
-                shape=(shape[0], *(-(-n // 2**level) for n in shape[1:])),
-                chunks=(1, side, side),
+                shape=(*shape[:-2], *(-(-n // 2**level) for n in shape[-2:])),
+                chunks=(*[1] * len(shape[:-2]), side, side),
                 dtype="float32",
                 fill_value=np.nan,
                 chunk_key_encoding={"name": "v2", "separator": "/"},
@@ -222,7 +240,7 @@ def create_image(
                 # A chunk of NaN is none of ours: one that is there is written.
                 config={"write_empty_chunks": True},
             )
-        attributes = _metadata(path.name.partition(".")[0], n_levels(shape), scale)
+        attributes = _metadata(path.name.partition(".")[0], n_levels(shape), scale, axes)
         attributes |= {OURS: dict(record), MADE: uuid.uuid4().hex}
         write_atomically(unfinished / ".zattrs", json.dumps(attributes, indent=1).encode())
         try:
@@ -302,7 +320,7 @@ def open_image(path: Path) -> ChunkedImage:
         raise InputError(f"{path}: exists, and is no prediction of ours to continue") from error
 
 
-def n_levels(shape: tuple[int, int, int]) -> int:
+def n_levels(shape: tuple[int, ...]) -> int:
     """Number of resolutions until an image is of `SMALL_ENOUGH` px at most.
 
     Examples
@@ -310,7 +328,7 @@ def n_levels(shape: tuple[int, int, int]) -> int:
     >>> n_levels((30, 512, 512)), n_levels((1, 16384, 9000))
     (1, 6)
     """
-    return 1 + max(0, math.ceil(math.log2(max(shape[1:]) / SMALL_ENOUGH)))
+    return 1 + max(0, math.ceil(math.log2(max(shape[-2:]) / SMALL_ENOUGH)))
 
 
 def halved(image: np.ndarray) -> np.ndarray:
@@ -326,7 +344,7 @@ def halved(image: np.ndarray) -> np.ndarray:
     return padded.reshape(height, 2, width, 2).mean(axis=(1, 3), dtype=np.float32)
 
 
-def _metadata(name: str, levels: int, scale: Scale, axes: str = "zyx") -> dict[str, Any]:
+def _metadata(name: str, levels: int, scale: Scale, axes: str) -> dict[str, Any]:
     """Attributes of an OME-Zarr image, by the specification of version 0.4."""
     unit = {"unit": scale.unit} if scale.unit else {}
     interval = scale.frame_interval

@@ -11,19 +11,14 @@ import numpy as np
 
 from unetcore.data.files import is_zarr
 from unetcore.data.ome_zarr import write_image
-from unetcore.data.pixel_size import in_micrometres, of_square
+from unetcore.data.pixel_size import in_micrometres, of_square, scale_of
 from unetcore.data.png_jpeg import read_png_or_jpeg, write_png
 from unetcore.data.raw_image import OF_CHANNELS, RawImage, as_stack, named_axes
 from unetcore.data.sizes import refuse_other_sizes
-from unetcore.data.stacks import (
-    TIFF_SUFFIXES,
-    Scale,
-    open_array,
-    reading_zarr,
-    refuse_missing_chunks,
-)
+from unetcore.data.stacks import TIFF_SUFFIXES
 from unetcore.data.tiff import refuse_empty
 from unetcore.data.tiff_picture import Sizes, read_tiff, write_tiff
+from unetcore.data.zarr_array import open_array, reading_zarr, refuse_missing_chunks
 from unetcore.errors import InputError
 
 KNOWN = "TIFF, PNG, JPEG or OME-Zarr"
@@ -219,10 +214,9 @@ def write_like(path: Path, stack: np.ndarray, picture: Picture) -> None:
     array, axes = _unfolded(stack, picture)
     suffix = path.suffix.lower()
     if suffix in TIFF_SUFFIXES:
-        scale = Sizes(picture.pixel_size, picture.z_spacing, picture.frame_interval)
-        write_tiff(path, array, axes, scale, ome=picture.kind == "ome-tiff")
+        write_tiff(path, array, axes, _sizes(picture), ome=picture.kind == "ome-tiff")
     elif suffix == ".zarr":
-        write_image(path, array, axes.lower(), _scale(picture))
+        write_image(path, array, axes.lower(), scale_of(*_sizes(picture)))
     elif suffix == ".png":
         if len(stack) > 1 or stack.dtype.name not in LARGEST:
             raise InputError(
@@ -313,11 +307,8 @@ def _unfolded(stack: np.ndarray, picture: Picture) -> tuple[np.ndarray, str]:
     return array.transpose(order), "".join(axes)
 
 
-def _scale(picture: Picture) -> Scale:
-    if (side := picture.pixel_size) is None:
-        return Scale(frame_interval=picture.frame_interval)
-    voxel = picture.z_spacing or 1.0, side, side
-    return Scale(voxel, "micrometer", picture.frame_interval)
+def _sizes(picture: Picture) -> Sizes:
+    return Sizes(picture.pixel_size, picture.z_spacing, picture.frame_interval)
 
 
 def _refuse_not_finite(raw: RawImage, path: Path) -> None:

@@ -2,6 +2,9 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+
+from unetcore.errors import InputError
 
 # Two characters look like µ, and ImageJ escapes either.
 MICROMETRES = {
@@ -25,6 +28,35 @@ SECONDS = {
     **dict.fromkeys(("d", "day", "days"), 86_400.0),
 }
 OF_PRINTERS = 20.0  # um; 1,270 pixels per inch
+SAME = 0.01  # sizes closer than this are one: resampling would cost more than it mends
+LARGEST_FACTOR = 10.0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Distance of neighbouring voxels along z, y and x, and its unit if that is known.
+
+    The frame interval is in s, None if it is not known.
+    """
+
+    voxel: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    unit: str | None = None
+    frame_interval: float | None = None
+
+    @property
+    def pixel_size(self) -> float | None:
+        """Side of a pixel in um; None if it is unknown, or not the same along y and x."""
+        _, y, x = (in_micrometres(side, self.unit) for side in self.voxel)
+        return of_square(x, y)
+
+
+def scale_of(
+    pixel_size: float | None, z_spacing: float | None, frame_interval: float | None
+) -> Scale:
+    """Scale by sizes in um, where the first is known, and s; an unknown distance of slices is 1."""
+    if pixel_size is None:
+        return Scale(frame_interval=frame_interval)
+    return Scale((z_spacing or 1.0, pixel_size, pixel_size), "micrometer", frame_interval)
 
 
 def in_micrometres(length: float | None, unit: str | None) -> float | None:
@@ -69,6 +101,47 @@ def of_square(x: float | None, y: float | None) -> float | None:
     if x is None or y is None or not math.isclose(x, y, rel_tol=0.01):
         return None
     return x
+
+
+def scale_factor(
+    pixel_size: float | None, wanted: float | None, name: str, *, how: str = "--pixel-size UM"
+) -> float:
+    """How many times larger the sides of an image become on another pixel size.
+
+    Parameters
+    ----------
+    pixel_size : of the image in um, None if unknown.
+    wanted : pixel size in um that the image is to have, None for that which it has.
+    name : what the message calls the image, for instance its file.
+    how : what the message advises where the pixel size is unknown or wrong.
+
+    Returns
+    -------
+    factor, 1 where nothing is wanted or the sizes are within 1 %.
+
+    Raises
+    ------
+    InputError : the size is wanted and unknown, or more than `LARGEST_FACTOR` times another.
+
+    Examples
+    --------
+    >>> scale_factor(0.25, 0.5, "a.tif"), scale_factor(0.25, None, "a.tif")
+    (0.5, 1.0)
+    """
+    if wanted is None:
+        return 1.0
+    if pixel_size is None:
+        raise InputError(
+            f"{name}: the file does not say the size of its pixels, and the model is for "
+            f"{wanted:g} um: give {how}"
+        )
+    factor = pixel_size / wanted
+    if not 1 / LARGEST_FACTOR <= factor <= LARGEST_FACTOR:
+        raise InputError(
+            f"{name}: pixels of {pixel_size:g} um, and the model is for {wanted:g} um, which is "
+            f"more than {LARGEST_FACTOR:g} times another: if it is a mistake, give {how}"
+        )
+    return 1.0 if abs(factor - 1) <= SAME else factor
 
 
 def _converted(value: float | None, unit: str | None, factors: Mapping[str, float]) -> float | None:

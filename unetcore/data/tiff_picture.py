@@ -11,7 +11,6 @@ from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 
 from unetcore.data.colours import ALPHA, PALETTE, PRINTING, WITHOUT_ALPHA, WrongColours
 from unetcore.data.files import check_space, replacing
-from unetcore.data.io import pixel_digest
 from unetcore.data.pixel_size import in_micrometres, in_seconds, of_resolution, of_square
 from unetcore.data.raw_image import RawImage, named_axes
 from unetcore.data.tiff import has_palette, is_inverted, reading, refuse_empty
@@ -46,7 +45,7 @@ def read_tiff(path: Path, *, head: bool = False) -> RawImage:
         holds images of several sizes.
     """
     with reading(path), tifffile.TiffFile(path) as file:
-        _refuse_colours(file, path)
+        refuse_colours(file, path)
         if len(file.series) > 1:
             raise InputError(
                 f"{path}: {len(file.series)} images of different size or type, expected one"
@@ -54,7 +53,7 @@ def read_tiff(path: Path, *, head: bool = False) -> RawImage:
         series = file.series[0]
         refuse_empty(series.shape, path)
         axes = named_axes(series.axes, series.shape, path)
-        sizes = _sizes(file)
+        sizes = sizes_of(file)
         kind = "ome-tiff" if file.is_ome else "imagej" if file.is_imagej else "tiff"
         pixels = np.broadcast_to(series.dtype.type(0), series.shape) if head else series.asarray()
         return RawImage(pixels, axes, sizes.pixel, sizes.z, kind, sizes.frame)
@@ -123,6 +122,8 @@ def _plain(array, axes, sizes):
 
 
 def _ome(array, axes, sizes):
+    from unetcore.data.io import pixel_digest  # there stacks are read, whose sizes are read here
+
     # Else it would be drawn anew, and no two files were the same.
     metadata = {"axes": axes, "UUID": str(uuid.UUID(pixel_digest(array)[:32]))}
     for name, size in (("X", sizes.pixel), ("Y", sizes.pixel), ("Z", sizes.z)):
@@ -133,8 +134,13 @@ def _ome(array, axes, sizes):
     return {"ome": True, "metadata": metadata}
 
 
-def _refuse_colours(file: tifffile.TiffFile, path: Path) -> None:
-    """Refuse what is neither grey values nor red, green and blue."""
+def refuse_colours(file: tifffile.TiffFile, path: Path) -> None:
+    """Refuse what is neither grey values nor red, green and blue.
+
+    Raises
+    ------
+    InputError : a palette, an alpha channel, inverted grey values, or other colours.
+    """
     page = file.pages.first
     photometric = page.photometric
     if has_palette(file):
@@ -152,7 +158,7 @@ def _refuse_colours(file: tifffile.TiffFile, path: Path) -> None:
         raise WrongColours(path, ALPHA, WITHOUT_ALPHA)
 
 
-def _sizes(file: tifffile.TiffFile) -> Sizes:
+def sizes_of(file: tifffile.TiffFile) -> Sizes:
     """Scale, as far as a file says it."""
     if file.is_ome:
         return _sizes_of_ome(file.ome_metadata)

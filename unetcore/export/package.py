@@ -19,7 +19,7 @@ import yaml
 from PIL import Image
 
 from unetcore import geometry
-from unetcore.checkpoint import pack_model
+from unetcore.checkpoint import WEIGHTS, pack_model
 from unetcore.errors import InputError
 from unetcore.export.card import TOLERANCE, Credits, model_card, readme
 from unetcore.export.forms import WRITERS, largest_difference
@@ -35,7 +35,7 @@ except ModuleNotFoundError as error:
         raise
     ModelDescr = None
 
-WEIGHTS, CARD, README, COVER = "model.safetensors", "model.json", "README.md", "cover.png"
+CARD, README, COVER = "model.json", "README.md", "cover.png"
 INPUT, OUTPUT = "image", "probability"
 
 

@@ -15,13 +15,13 @@ from unetcore.data.stacks import Stack, open_stack
 from unetcore.errors import InputError
 from unetcore.labels import named_whole_numbers
 
-IN_MEMORY = 1_000_000_000  # bytes; of larger files, grey ones, slices are read as they are shown
+IN_MEMORY = 1_000_000_000  # bytes; of larger files slices are read as they are shown
 
 
 class Images(NamedTuple):
     """Images, and the side of a pixel in um, None if it is not known.
 
-    The stack is an (N, C, H, W) array, or gives (H, W) slices by their numbers.
+    The stack is an (N, C, H, W) array, or gives (C, H, W) slices by their numbers.
     """
 
     stack: Any
@@ -35,7 +35,7 @@ def open_images(path: Path) -> Images:
     ------
     InputError : what `unetcore.data.pictures.read_picture` refuses, or other sizes in a folder.
     """
-    if stack := _unread(path):
+    if stack := _unread(path, in_channels=True):
         return Images(stack, in_micrometres(stack.scale.voxel[-1], stack.scale.unit))
     pictures = read_pictures(path)
     sizes = {picture.pixel_size for picture in pictures}
@@ -79,12 +79,12 @@ def open_reference(
     return read_reference(path, shape, label_map, image=image)
 
 
-def _unread(path: Path) -> Stack | None:
+def _unread(path: Path, *, in_channels: bool = False) -> Stack | None:
     """Stack that is read where it is asked for; None of what is read as a whole."""
     if is_zarr(path):
         try:
-            return open_stack(path)
+            return open_stack(path, in_channels=in_channels)
         except InputError:  # for instance of several channels; whoever reads it says what is wrong
             return None
     is_large = path.is_file() and path.stat().st_size > IN_MEMORY
-    return open_stack(path) if is_large else None
+    return open_stack(path, in_channels=in_channels) if is_large else None

@@ -170,15 +170,17 @@ def _beside_tiles(stack: Stack, predictor: Predictor, side: int, window: int) ->
     # One block more is being decoded, and another is what it is decoded from.
     n_blocks = stack.blocks_of(window, window)
     blocks = (n_blocks + 2 * bool(n_blocks)) * stack.block_size
-    n_classes = predictor.network.settings["n_classes"]
-    # The tiles of a call, at most all of a chunk: read, gathered, given to the network; what comes
-    # back, and the softmax of it. Of a chunk: values, and values and code of the compressor.
-    return (3 * window**2 + (2 + 3 * n_classes + 3) * side**2) * FLOAT + blocks + KERNELS
+    # The tiles of a call, at most all of a chunk: as the file has them; read, gathered, given to
+    # the network; what comes back, and the softmax of it. Of a chunk: values, and values and code
+    # of the compressor.
+    grey = stack.n_channels * window**2 * (stack.dtype.itemsize + 3 * FLOAT)
+    scores = (2 + 3 * predictor.n_classes + 3) * side**2 * FLOAT
+    return grey + scores + blocks + KERNELS
 
 
 def _statistics_memory(predictor: Predictor) -> int:
     """Bytes of main memory that the statistics of a normalised network take."""
-    if predictor.traits.on_gpu or not predictor.network.settings.get("normalised"):
+    if predictor.traits.on_gpu or not predictor.normalised:
         return 0
     side = geometry.round_up_to_output_tile(STATISTICS_SIDE, predictor.depth)
     traits = replace(predictor.traits, value_size=FLOAT)

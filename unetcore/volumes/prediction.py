@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from unetcore.data.ome_zarr import Chunk, ChunkedImage, create_image, open_image, remove_image
+from unetcore.data.pixel_size import Scale
 from unetcore.data.stacks import Stack
 from unetcore.errors import InputError, Interrupted, first_line
 from unetcore.predict import Predictor, softmax
@@ -30,6 +31,7 @@ def start_prediction(
     *,
     normalisation: str,
     made_by: Mapping[str, Any],
+    scale: Scale | None = None,
     start_anew: bool = False,
 ) -> ChunkedImage:
     """Make the image that takes the result, or find the one to be continued.
@@ -40,6 +42,7 @@ def start_prediction(
     out : folder of the OME-Zarr image.
     normalisation : of the network's training, see `unetcore.data.intensity.normalise`.
     made_by : whatever else decides the values, such as the digest of the model.
+    scale : size of a voxel; None takes what the stack says.
     start_anew : whether the result of other settings is replaced, and not refused.
 
     Returns
@@ -51,8 +54,11 @@ def start_prediction(
     InputError : `out` holds the result of another image, model or setting, or nothing of ours; the
         stack's numbers are no grey values.
     """
+    scale = scale or stack.scale
     asked = {
         "image": stack.described() | {"version": stack.version()},
+        "voxel": list(scale.voxel),
+        "unit": scale.unit,
         "chunk": plan.side,
         "precision": predictor.precision,
         "normalisation": normalisation,
@@ -77,7 +83,7 @@ def start_prediction(
         "crops": plan.tiles.crops,
         "statistics": grey_statistics(stack, normalisation),
     }
-    target = create_image(out, stack.shape, plan.side, record, stack.scale)
+    target = create_image(out, stack.sides, plan.side, record, scale, stack.axes.lower())
     target.refuse_unlike(asked)  # another process may have been faster, with settings of its own
     return target
 

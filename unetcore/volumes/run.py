@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from torch import nn
+from typing import Any
 
 from unetcore.checkpoint import load_model
+from unetcore.data.channels import other_channels
 from unetcore.data.io import IMAGE_TYPES
 from unetcore.data.ome_zarr import open_image
+from unetcore.data.pixel_size import Scale, in_micrometres, scale_factor, scale_of
 from unetcore.data.stacks import Stack, open_stack
 from unetcore.errors import InputError
 from unetcore.predict import Predictor
@@ -19,6 +20,15 @@ from unetcore.volumes.plan import CHUNK, part_of, plan_volume
 from unetcore.volumes.prediction import VolumePrediction, start_prediction
 
 logger = logging.getLogger(__name__)
+
+HOW = "--pixel-size UM (in the workflow pixel_size_um)"
+AS_A_WHOLE = (".png", ".jpg", ".jpeg")  # suffixes of pictures that no part can be read of
+
+
+def load_weights(path: Path, *, precision: str, device: str) -> tuple[Predictor, Mapping]:
+    """Predictor of a model file with weights, and what the file says of it."""
+    network, description = load_model(path)
+    return Predictor(network, precision, device=device), description
 
 
 @dataclass(frozen=True)
@@ -28,10 +38,12 @@ class Request:
     Attributes
     ----------
     image : stack, see `unetcore.data.stacks.open_stack`.
-    model : file of `unetcore.checkpoint.save_model`.
+    model : file of a trained network.
     out : folder of the OME-Zarr image to be made or continued.
     device : "cpu", "gpu" or "auto".
     fill_missing : whether chunks that a Zarr image does not have are its fill value.
+    pixel_size : of the image in um, None if it says so itself.
+    load : reads the model, like `load_weights`; for other kinds of files than that takes.
     """
 
     image: Path
@@ -39,6 +51,8 @@ class Request:
     out: Path
     device: str = "auto"
     fill_missing: bool = False
+    pixel_size: float | None = None
+    load: Callable[..., tuple[Any, Mapping]] = load_weights
 
 
 def start(
@@ -63,13 +77,15 @@ def start(
 
     Raises
     ------
-    InputError : as `plan_volume`, `start_prediction`, and where a file cannot be read.
+    InputError : as `plan_volume`, `start_prediction`, where a file cannot be read, and where image
+        and model do not fit together.
     """
-    stack = open_stack(request.image, fill_missing=request.fill_missing)
-    _refuse_no_grey(stack)
-    network, description = load_model(request.model)
-    normalisation = _normalisation(request.model, network, description)
-    predictor = Predictor(network, precision, device=request.device)
+    predictor, description = request.load(request.model, precision=precision, device=request.device)
+    _refuse_pictures(request.image)
+    stack = open_stack(request.image, fill_missing=request.fill_missing, in_channels=True)
+    normalisation = _normalisation(request.model, predictor, description)
+    _refuse_unfit(stack, predictor, normalisation)
+    scale = _scale(stack, request.pixel_size, description.get("pixel_size_um"))
     target = start_prediction(
         stack,
         predictor,
@@ -81,6 +97,7 @@ def start(
             "code": code,
             "fill_missing": request.fill_missing,
         },
+        scale=scale,
         start_anew=start_anew,
     )
     return VolumePrediction(stack, predictor, target)
@@ -97,9 +114,9 @@ def go_on(request: Request) -> VolumePrediction:
     """
     target = open_image(request.out)
     record = target.record
-    stack = open_stack(request.image, fill_missing=record["fill_missing"], look=False)
-    network, _ = load_model(request.model)
-    predictor = Predictor(network, record["precision"], device=request.device)
+    fill_missing = record["fill_missing"]
+    stack = open_stack(request.image, fill_missing=fill_missing, look=False, in_channels=True)
+    predictor, _ = request.load(request.model, precision=record["precision"], device=request.device)
     version = {"version": record["image"]["version"]}  # `start` has compared it
     target.refuse_unlike({"model": _digest(request.model), "image": stack.described() | version})
     return VolumePrediction(stack, predictor, target)
@@ -139,24 +156,62 @@ def progress_lines(seconds: float = 10.0) -> Callable[[int, int], None]:
     return report
 
 
-def _refuse_no_grey(stack: Stack) -> None:
-    """Refuse numbers of a type that is no grey value."""
-    if stack.dtype.name not in IMAGE_TYPES:
-        expected = ", ".join(IMAGE_TYPES)
-        raise InputError(f"{stack.path}: values of type {stack.dtype}, expected one of {expected}")
-
-
-def _normalisation(model: Path, network: nn.Module, description: Mapping) -> str:
+def _normalisation(model: Path, predictor: Any, description: Mapping) -> str:
     """Grey values that a network was trained on, if it is one that says what is inside."""
-    takes, gives = (network.settings[key] for key in ("in_channels", "n_classes"))
-    if takes != 1 or gives < 2:
+    if predictor.n_classes < len(("background", "interior")):
+        raise InputError(f"{model}: a network of {predictor.n_classes} class(es), need at least 2")
+    if predictor.traits.whole:
         raise InputError(
-            f"{model}: a network of {takes} channel(s) and {gives} class(es), need 1 and at least 2"
+            f"{model}: a fixed graph that takes the statistics of its maps from each tile, so "
+            "chunks would not fit together: give the folder of the training, a .safetensors or a "
+            ".zip"
         )
     try:
         return description["training"]["normalisation"]
     except KeyError as error:
         raise InputError(f"{model}: does not say how grey values were normalised") from error
+
+
+def _refuse_pictures(image: Path) -> None:
+    """Refuse files that are decoded as a whole, also in a folder, where they would be left out."""
+    files = sorted(image.iterdir()) if image.is_dir() else [image]
+    for file in files:
+        if file.suffix.lower() in AS_A_WHOLE and not file.name.startswith("."):
+            raise InputError(
+                f"{file}: chunk by chunk TIFF and OME-Zarr are read, give OUT.tif or the name of "
+                "a folder"
+            )
+
+
+def _refuse_unfit(stack: Stack, predictor: Any, normalisation: str) -> None:
+    """Refuse images of other channels than the network takes, and numbers that are no grey values.
+
+    Without normalisation the number type says what is white; else any real numbers will do.
+    """
+    given, taken = stack.n_channels, predictor.channels
+    if given != taken:
+        raise InputError(f"{stack.path}: {other_channels(given, taken, len(stack))}")
+    kind, name = stack.dtype.kind, stack.dtype.name
+    if kind not in "biuf":
+        raise InputError(f"{stack.path}: values of type {name}, expected real numbers")
+    if normalisation == "unit" and kind != "f" and name not in IMAGE_TYPES:
+        expected = ", ".join(IMAGE_TYPES)
+        raise InputError(f"{stack.path}: values of type {name}, expected one of {expected}")
+
+
+def _scale(stack: Stack, given: float | None, wanted: float | None) -> Scale:
+    """Size of a voxel, if it is that of the model; `given` in um stands in place of the file's."""
+    size = stack.scale.pixel_size if given is None else given
+    if scale_factor(size, wanted, str(stack.path), how=HOW) != 1:
+        raise InputError(
+            f"{stack.path}: pixels of {size:g} um, and the model is for {wanted:g} um: chunk by "
+            "chunk nothing is rescaled, give OUT.tif or the name of a folder, or bring the image "
+            f"to {wanted:g} um (Fiji: Image > Scale)"
+        )
+    if given is None:
+        return stack.scale
+    spacing = in_micrometres(stack.scale.voxel[0], stack.scale.unit)
+    return scale_of(given, spacing, stack.scale.frame_interval)
 
 
 def _digest(path: Path) -> str:

@@ -34,6 +34,7 @@ rule start_volume:
         chunk=config["volumes"]["chunk"],
         precision=config["volumes"]["precision"],
         fill_missing=volume_setting("fill_missing", False),
+        pixel_size_um=volume_setting("pixel_size_um"),
         memory_mb=unrecorded(lambda wildcards: config["volumes"]["memory_mb"]),
         device=unrecorded(hardware),
         code=VOLUME_CODE,

@@ -23,11 +23,12 @@ def main(
     fill_missing: bool,
     memory_mb: int,
     device: str,
+    pixel_size_um: float | None = None,
     code: str = "",
 ) -> None:
     take_gpus(1, device)
     prediction = start(
-        Request(image, model, probability, device, fill_missing),
+        Request(image, model, probability, device, fill_missing, pixel_size_um),
         side=chunk,
         memory=memory_mb * 1_000_000,
         precision=precision,
