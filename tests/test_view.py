@@ -331,7 +331,7 @@ def test_command_reads_channels_where_they_are_shown(files, stack, monkeypatch):
     make_zarr(files / "images.zarr", colours, "zcyx", "0.4", chunks=(1, 1, 40, 40))
     write_image(files / "map.zarr", stack[2], "zyx", Scale())
     with monkeypatch.context() as patch:
-        patch.setattr("unetcore.view.reading.read_picture", lambda path: pytest.fail("as one"))
+        patch.setattr("unetcore.view.reading.read_pictures", lambda path: pytest.fail("as one"))
         result = view("images.zarr", "map.zarr", "--slices", "4")
     assert result.exit_code == 0, result.output
     (shown,) = data_of(files / "view.html")["slices"]
