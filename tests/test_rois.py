@@ -78,11 +78,11 @@ SIDES = {"T": 2, "Z": 3, "C": 2, "Y": 4, "X": 4}
         ({"position": 9}, SIDES, 4),  # time 2, depth 2, channel 1
         ({"position": 10}, SIDES, 4),  # the same in channel 2
         ({"position": 4}, {"T": 2, "Z": 3}, 3),
-        ({"position": 4}, {"Z": 3, "T": 2}, 1),  # depths are the slower axis of the file
+        ({"position": 4}, {"Z": 3, "T": 2}, 3),  # whatever the order in the file
         ({"position": 5}, {"C": 2, "T": 6}, 2),
         ({"z_position": 1, "t_position": 2}, SIDES, 3),
         ({"c_position": 2, "z_position": 3, "t_position": 1}, SIDES, 2),
-        ({"z_position": 2, "t_position": 2}, {"Z": 3, "T": 2}, 3),
+        ({"z_position": 2, "t_position": 2}, {"Z": 3, "T": 2}, 4),
         ({"c_position": 1, "z_position": 1, "t_position": 5}, {"T": 6, "C": 2}, 4),
         ({"c_position": 1, "z_position": 5}, {"Z": 6, "C": 2}, 4),
         ({"z_position": 5, "t_position": 1}, None, 4),

@@ -1,3 +1,3 @@
 """U-Net (Ronneberger, Fischer, Brox 2015): network, tiling, weight maps, augmentation, metrics."""
 
-__version__ = "0.9.0"
+__version__ = "0.10.0"

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from unetcore.data.raw_image import AXES, OF_CHANNELS, named_axes
+from unetcore.data.raw_image import AXES, OF_CHANNELS, OF_SLICES, named_axes
 
 IDLE = "_"  # an axis of length 1 that means nothing
-OF_SLICES = "TZ"  # times before depths, whatever the order in the file
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from unetcore.data.files import is_zarr
 from unetcore.data.ome_zarr import write_image
 from unetcore.data.pixel_size import in_micrometres, of_square, scale_of
 from unetcore.data.png_jpeg import read_png_or_jpeg, write_png
-from unetcore.data.raw_image import OF_CHANNELS, RawImage, as_stack, named_axes
+from unetcore.data.raw_image import OF_CHANNELS, OF_SLICES, RawImage, as_stack, named_axes
 from unetcore.data.sizes import refuse_other_sizes
 from unetcore.data.stacks import TIFF_SUFFIXES
 from unetcore.data.tiff import refuse_empty
@@ -51,7 +51,7 @@ class Picture:
     Attributes
     ----------
     path : its file, or folder of OME-Zarr.
-    pixels : (Z, C, H, W) array of the file's number type; Z counts all of T and Z.
+    pixels : (Z, C, H, W) array of the file's number type; Z counts all of T and Z, times first.
     axes : of the file, out of T, Z, C, Y, X and S (samples: red, green, blue).
     shape : in the order of `axes`.
     pixel_size : side of a pixel in um; None if the file does not say, or not one for both axes.
@@ -301,7 +301,7 @@ def _read_zarr(path: Path, *, head: bool) -> RawImage:
 def _unfolded(stack: np.ndarray, picture: Picture) -> tuple[np.ndarray, str]:
     """(Z, H, W) by the axes of a picture, but those of channels, and their letters."""
     axes = [letter for letter in picture.axes if letter not in OF_CHANNELS]
-    counted = [letter for letter in axes if letter in "TZ"]
+    counted = [letter for letter in OF_SLICES if letter in axes]
     array = stack.reshape(*(picture.sides[letter] for letter in counted), *stack.shape[1:])
     order = [[*counted, "Y", "X"].index(letter) for letter in axes]
     return array.transpose(order), "".join(axes)

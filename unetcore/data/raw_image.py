@@ -9,6 +9,7 @@ from unetcore.errors import InputError
 
 AXES = "TZCYXS"  # time, depth, channel, row, column, sample (of RGB)
 OF_CHANNELS = "CS"
+OF_SLICES = "TZ"  # times before depths, whatever the order in the file
 UNNAMED = "IQ"  # pages of a TIFF file that does not say what they are
 
 
@@ -58,9 +59,9 @@ def named_axes(axes: str, shape: tuple[int, ...], path: Path) -> str:
 
 
 def as_stack(raw: RawImage) -> np.ndarray:
-    """Pixels as (Z, C, H, W), all times and depths along the first axis."""
+    """Pixels as (Z, C, H, W), all times and depths along the first axis, times first."""
     axes = raw.axes
-    slices = [k for k, letter in enumerate(axes) if letter in "TZ"]
+    slices = [axes.index(letter) for letter in OF_SLICES if letter in axes]
     channels = [k for k, letter in enumerate(axes) if letter in OF_CHANNELS]
     order = [*slices, *channels, axes.index("Y"), axes.index("X")]
     pixels = raw.pixels.transpose(order)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from roifile import ImagejRoi, roiread
 
+from unetcore.data.raw_image import OF_SLICES
 from unetcore.data.roi_outline import pixels_of
 from unetcore.errors import InputError, first_line
 from unetcore.labels import IGNORED
@@ -34,9 +35,9 @@ def read_rois(
     ----------
     path : `.roi` file, or `.zip` file of them as the ROI Manager saves it.
     shape : (Z, H, W) of the image that the regions are drawn on; Z counts all of T and Z.
-    sides : number of times "T", depths "Z" and channels "C" of the image, T and Z in the order in
-        which its slices count; others are left out. None: a stack of `shape[0]` slices of which
-        nobody knows what they are.
+    sides : number of times "T", depths "Z" and channels "C" of the image; others are left out. Its
+        slices count times first. None: a stack of `shape[0]` slices of which nobody knows what
+        they are.
     counted : order in which a region's single number counts images, the slowest first.
 
     Returns
@@ -97,7 +98,7 @@ def _slice(region: ImagejRoi, sides: Mapping[str, int], counted: str, called: st
             )
         if place.get(letter, 0) > n:
             raise InputError(f"{called}: on {what} {place[letter]}, expected one of 1 to {n}")
-    slices = [letter for letter in sides if letter in AXES]
+    slices = [letter for letter in OF_SLICES if letter in sides]
     numbers = [max(0, place[letter] - 1) for letter in slices]
     return int(np.ravel_multi_index(numbers, [sides[letter] for letter in slices]))
 
