@@ -1,5 +1,8 @@
 """The exceptions that are no bugs: bad input, and a signal that asks to stop."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 BAD_INPUT = 2  # exit code of scripts and of the command line
 
 
@@ -32,6 +35,15 @@ class Interrupted(Exception):
     def exit_code(self) -> int:
         """What a shell reports of a program that a signal ended: 128 + its number."""
         return 128 + self.signal
+
+
+@contextmanager
+def naming(name: object) -> Iterator[None]:
+    """Begin what is refused inside with a name, for instance that of the file it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
 
 
 def first_line(error: object) -> str:

@@ -1,11 +1,8 @@
 """What labels are: whole numbers, 0 = background; a mask has one other value, for all cells."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 
-from unetcore.errors import InputError
+from unetcore.errors import InputError, naming
 
 IGNORED = 65_535  # label of pixels of which nothing is known, in data sets of one's own
 
@@ -61,15 +58,6 @@ def named_integers(labels: np.ndarray, name: object) -> np.ndarray:
     """Labels as `integers` makes them; a refusal begins with their name, as that of a file."""
     with naming(name):
         return integers(labels)
-
-
-@contextmanager
-def naming(name: object) -> Iterator[None]:
-    """Let what is refused meanwhile begin with a name."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from error
 
 
 def known_labels(labels: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import yaml
 
 from unetcore.data.label_map import LabelMap
 from unetcore.data.samples import Sample
-from unetcore.errors import InputError, first_line
+from unetcore.errors import InputError, first_line, naming
 from unetcore.weight_settings import LABEL_KINDS
 
 SUFFIXES = (".yaml", ".yml")
@@ -122,10 +122,8 @@ def read_entry(path: Path) -> Entry:
         n = len(found) if isinstance(found, dict) else 0
         raise InputError(f"{path}: {n} entries below datasets, expected one")
     (name, values), *_ = found.items()
-    try:
+    with naming(path):
         return entry_of(str(name), values)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def entry_of(name: str, values: Mapping) -> Entry:

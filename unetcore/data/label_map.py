@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from unetcore.errors import InputError
-from unetcore.labels import IGNORED, check_mask, integers, naming, refuse_negative
+from unetcore.errors import InputError, naming
+from unetcore.labels import IGNORED, check_mask, integers, refuse_negative
 
 BACKGROUND, CELL, IGNORE = "background", "cell", "ignore"
 MEANINGS = (BACKGROUND, CELL, IGNORE)

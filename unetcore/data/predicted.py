@@ -9,7 +9,7 @@ from unetcore.data.files import is_zarr
 from unetcore.data.label_map import LabelMap
 from unetcore.data.pictures import FORMATS, name_of
 from unetcore.data.samples import delimiter_of
-from unetcore.errors import InputError
+from unetcore.errors import InputError, naming
 
 PROBABILITY, INSTANCES, SUMMARY = "-probability.tif", "-instances", "summary.csv"
 LABEL_MAP = "label_map"  # column of the summary: what labels meant in training
@@ -77,10 +77,8 @@ def label_map_of(folder: Path) -> LabelMap:
     text = summary.read_text("utf-8-sig", errors="replace")
     rows = csv.DictReader(io.StringIO(text), delimiter=delimiter_of(text))
     said = next((row[LABEL_MAP] for row in rows if row.get(LABEL_MAP)), None)
-    try:
+    with naming(summary):
         return LabelMap.given(said, None)
-    except InputError as error:
-        raise InputError(f"{summary}: {error}") from error
 
 
 def _instances(folder: Path) -> dict[str, Path]:
