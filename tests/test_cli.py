@@ -767,3 +767,10 @@ def test_a_loss_that_is_not_finite_is_one_line(data, tmp_path, small_recipe, mon
     result = unet(*train_words(data, tmp_path / "run"))
     assert result.exit_code == 2
     assert result.stderr.splitlines()[-1] == "error: loss nan at step 3"
+
+
+def test_weights_do_not_replace_their_labels(data):
+    before = (data / "labels.tif").read_bytes()
+    (line,) = refusal("weights", data / "labels.tif", "-o", data / "labels.tif")
+    assert line.endswith("labels.tif: is one of the files that are read, take another name")
+    assert (data / "labels.tif").read_bytes() == before

@@ -11,7 +11,9 @@ from test_annotated import halves, noise, pair
 from test_cli import refusal, small_recipe, unet
 
 from unetcore.checkpoint import load_model
+from unetcore.data.io import write_stack
 from unetcore.data.phantom_em import draw_sections
+from unetcore.runs import Validation
 
 __all__ = ["small_recipe"]  # a fixture
 
@@ -85,7 +87,44 @@ def test_images_of_split_test_are_held_out(folder, small_recipe):
     _, description = load_model(folder.parent / "run/model.safetensors")
     assert description["training_images"][0] == 4
     assert description["held_out"] == 1
-    assert description["threshold_chosen_on"] == "held-out images"
+    assert description["threshold_chosen_on"] == "training images"
+
+
+def test_held_out_cells_are_cut_out_as_the_model_says(tmp_path, monkeypatch, small_recipe):
+    """Of cells that are smaller than those of the release all would be left out."""
+    rows, columns = np.mgrid[:80, :80]
+    labels = np.where((rows % 16 < 9) & (columns % 16 < 9), 1 + rows // 16 * 5 + columns // 16, 0)
+    for k in range(3):
+        image = 150 * (labels > 0) + np.random.default_rng(k).integers(0, 90, labels.shape)
+        write_stack(tmp_path / f"d/images/{k}.tif", image[None].astype(np.uint8))
+        write_stack(tmp_path / f"d/labels/{k}.tif", labels[None].astype(np.uint16))
+    monkeypatch.chdir(tmp_path)
+    words = ("train", "d", "-o", "run", "--steps", 2, "--width", 2, "--held-out", 1)
+    seen = []
+
+    def watching(*stacks, **settings):
+        seen.append(settings["postprocessing"])
+        return Validation(*stacks, **settings)
+
+    monkeypatch.setattr("unetcore.runs.Validation", watching)
+    result = unet(*words)
+    assert result.exit_code == 0, result.output
+    _, description = load_model("run/model.safetensors")
+    smallest = description["postprocessing"]["smallest_object"]
+    assert 0 < smallest < 81
+    assert [settings["smallest_object"] for settings in seen] == [smallest]
+
+
+@pytest.mark.parametrize("name", ["a: b", "my data/1", "Zellen", ""])
+def test_a_name_that_would_break_the_file_is_refused(folder, name):
+    (line,) = refusal("new", folder, "--name", name)
+    assert "need small letters, digits and hyphens, as in " in line
+    assert not (folder / "dataset.yaml").exists()
+
+
+def test_new_wants_a_folder(folder):
+    (line,) = refusal("new", folder / "images/Bild 0.tif")
+    assert line.endswith("a file, need the folder of images and labels")
 
 
 def test_an_earlier_description_is_not_replaced(folder):

@@ -185,7 +185,7 @@ def test_values_that_the_training_did_not_know_are_refused(folder, masks, maps):
     first, second = refusal("evaluate", folder / "labels", folder / "results")
     assert first == (
         f"error: {folder}/labels/b_labels.png: value 255 is not in the label map "
-        "0=cell,1=background"
+        "0=cell,1=background of the training: say by --label-map what values mean here"
     )
     assert "labels/a.tif: value 255" in second
     (folder / "results/summary.csv").write_text("image,label_map\na.tif,membranes\n")
@@ -515,3 +515,44 @@ def test_ignored_numbers_are_those_of_an_array(marked, masks, maps):
     ignored = labels == 3
     expected = evaluate(OF_MEMBRANES, (labels == 0) * 1, maps["a"], ignored=ignored)
     assert measured(marked / "labels.tif", marked / "map.tif", *words) == expected
+
+
+def test_labels_without_background_are_refused_and_say_why(folder, maps):
+    """Masks of 1 and 2, of which nobody said that 1 is background."""
+    write_stack(folder / "p.tif", maps["a"])
+    labels = np.where(mask_of(SIZES["a"]) > 0, 2, 1).astype(np.uint8)
+    write_stack(folder / "one-two.tif", labels[None])
+    (line,) = refusal("evaluate", folder / "one-two.tif", folder / "p.tif")
+    assert "one-two.tif: every pixel is cell, expected background and cells: say by" in line
+    words = (folder / "one-two.tif", folder / "p.tif", "--label-map", "1=background,2=cell")
+    assert measured(*words)["pixel_error"]["value"] > 0
+    cells = folder / "results/a-instances.tif"
+    told = unet("evaluate", folder / "one-two.tif", cells, "--segmentation")
+    assert "one-two.tif: no pixel of the first image is background (0)" in told.stderr
+
+
+@pytest.mark.parametrize("name", ["labels/a.tif", "results/summary.csv", "samples.csv"])
+def test_the_table_replaces_nothing_that_is_read(folder, name):
+    rows = "id,image,labels,split\na,labels/a.tif,labels/a.tif,\n"
+    (folder / "samples.csv").write_text(rows)
+    labels = folder / ("samples.csv" if name == "samples.csv" else "labels")
+    before = (folder / name).read_bytes()
+    (line,) = refusal("evaluate", labels, folder / "results", "-o", folder / name)
+    assert ("take another name" in line) or ("need a name like NAME.csv" in line)
+    assert (folder / name).read_bytes() == before
+
+
+def test_regions_by_the_number_of_an_image_with_channels_lie_on_their_slice(folder, masks):
+    """ImageJ counts the images of each channel: image 3 of 2 channels is of slice 2."""
+    maps = {"a": np.stack([map_of(masks["a"], k) for k in range(3)])}
+    write_results(folder / "results", maps)
+    rows = "image,axes,channels,label_map\na.tif,ZCYX,2,\n"
+    (folder / "results/summary.csv").write_text(rows)
+    for path in folder.glob("results/B-*"):
+        path.unlink()
+    region = ImagejRoi.frompoints([[10, 10], [40, 10], [40, 40], [10, 40]])
+    region.position = 3
+    (folder / "rois").mkdir()
+    roiwrite(folder / "rois/a.zip", [region])
+    found = measured(folder / "rois", folder / "results")
+    assert found["images"][0]["slices_without_cells"] == [0, 2]

@@ -84,7 +84,7 @@ def test_two_channels_end_to_end(two_channels, tmp_path):
     lines = predicted(*words, *cells)
     assert lines[-2:] == [
         f"  unet view {tmp_path}/a.tif {tmp_path}/out/a-probability.tif -o {tmp_path}/out/a.html "
-        "--threshold 0.45 --smallest-object 5",
+        "--threshold 0.45 --smallest-object 5 --border 3",
         f"  unet evaluate LABELS {tmp_path}/out",
     ]
     out = tmp_path / "out"
@@ -461,3 +461,55 @@ def test_an_image_is_not_replaced_by_its_result(model, tmp_path):
     assert "is the probability already" in line
     assert image.read_bytes() == before
     assert not (tmp_path / "p.tif").exists()
+
+
+def test_results_do_not_go_among_the_images(model, tmp_path):
+    tifffile.imwrite(tmp_path / "in.tif", grey())
+    before = sorted(tmp_path.iterdir())
+    (line,) = refusal("predict", model, tmp_path / "in.tif", "-o", tmp_path)
+    assert "the folder of the images, take another one for the results" in line
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("cells.jpg", "need NAME.tif"), ("cells.png", "a PNG holds one image, not 2")],
+)
+def test_a_name_that_cannot_hold_cells_is_refused_before_any_work(model, tmp_path, name, says):
+    tifffile.imwrite(tmp_path / "in.tif", grey(2), photometric="minisblack")
+    words = ("predict", model, tmp_path / "in.tif", "-o", tmp_path / "p.tif")
+    (line,) = refusal(*words, "--segmentation", tmp_path / name)
+    assert says in line
+    assert not (tmp_path / "p.tif").exists()
+
+
+def test_results_of_an_earlier_image_of_another_type_are_removed(model, tmp_path):
+    (tmp_path / "in").mkdir()
+    out = tmp_path / "out"
+    for kind in ("png", "tif"):
+        image = tmp_path / f"in/a.{kind}"
+        Image.fromarray(grey()).save(image)
+        assert unet("predict", model, image, "-o", out, *PLAIN).exit_code == 0
+        image.unlink()
+    found = {path.name for path in out.iterdir() if "mask" in path.name or "instances" in path.name}
+    assert found == {"a-mask.tif", "a-instances.tif"}
+
+
+def test_the_page_that_is_named_shows_the_cells_that_were_cut_out(model, tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", grey())
+    words = ("predict", model, tmp_path / "a.tif", *PLAIN, "--border", 3, "--no-fill-holes")
+    for out in (tmp_path / "out", tmp_path / "p.tif"):
+        lines = unet(*words, "-o", out).stdout.splitlines()
+        (line,) = [line for line in lines if " view " in line]
+        assert line.endswith("--border 3 --no-fill-holes")
+
+
+def test_a_folder_that_does_not_permit_is_one_line(model, tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "a.tif", grey())
+
+    def refused(folder):
+        raise PermissionError(errno.EPERM, "Operation not permitted", str(folder))
+
+    monkeypatch.setattr("unetcore.cli_predict.check_writable", refused)
+    (line,) = refusal("predict", model, tmp_path / "a.tif", "-o", tmp_path / "out")
+    assert line == f"error: {tmp_path}/out: operation not permitted"

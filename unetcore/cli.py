@@ -19,8 +19,10 @@ from unetcore.cli_predict import predict_pictures
 from unetcore.cli_view import view as view_files
 from unetcore.cli_volume import in_bytes, predict_volume, refuse_options
 from unetcore.data.annotated import read_label_stack
+from unetcore.data.files import refuse_overwriting
 from unetcore.data.io import write_stack
 from unetcore.data.label_map import LabelMap
+from unetcore.data.pictures import picture_files
 from unetcore.duration import duration
 from unetcore.errors import Interrupted
 from unetcore.labels import IGNORED
@@ -374,6 +376,7 @@ def weights(
         separation_sigma=separation_sigma,
         ignore_label=IGNORED,
     )
+    refuse_overwriting(out, picture_files(labels))
     kind, stack = read_label_stack(labels, LabelMap.given(label_map, ignore_label), labels_are)
     _, maps = weight_maps(stack, kind, config)
     write_stack(out, maps)

@@ -142,6 +142,10 @@ def new(
     and written down: in a mask whose marks look like lines around regions, the regions are the
     cells.
     """
+    if folder.is_file():
+        raise InputError(f"{folder}: a file, need the folder of images and labels")
+    if name is not None:
+        entries.refuse_name(name)
     if example:
         write_example(folder)
     sheet, file = folder / SHEET, folder / ENTRY

@@ -16,6 +16,7 @@ USERS_OS_ERRORS = (  # of outputs that cannot be written
     errno.EISDIR,
     errno.ENOENT,
     errno.ENOTDIR,
+    errno.EPERM,
     errno.EROFS,
     *FULL_DISK,
 )

@@ -104,10 +104,14 @@ def _of_probability(
     else:
         found = open_stack(probability) if unscaled else open_probability(probability)
     reference, ignored = _reference(labels, found, probability, meanings, None, fill_missing)
-    if not unscaled:
-        sides = sides_of(reference, found, ignored)
-        if sides.look_exchanged:
-            typer.echo(remark(labels, sides, meanings), err=True)
+    sides = sides_of(reference, found, ignored)
+    if np.isnan(sides.outside):
+        raise InputError(
+            f"{labels}: every pixel is cell, expected background and cells: say by --label-map "
+            "what values mean, as in 1=background,2=cell"
+        )
+    if sides.look_exchanged and not unscaled:
+        typer.echo(remark(labels, sides, meanings), err=True)
     named = Slices(reference, labels), Slices(found, probability)
     return evaluate(OF_MEMBRANES, *named, ignored=ignored, threads=threads)
 
@@ -153,7 +157,12 @@ def _reference(
 
 def _cells(stack: Any, path: Path, kind: str | None) -> Any:
     """Stack with a number per cell; those of a mask are its parts, which is said if it was told."""
-    if kind == "instances" or (kind is None and not _has_one_value(stack)):
+    if kind == "instances":
+        return stack
+    if kind is None and not _has_one_value(stack):
+        if (stack[0] > 0).all() and not is_quiet():
+            advice = "if values are classes, say by --label-map what they mean"
+            typer.echo(f"{path}: no pixel of the first image is background (0); {advice}", err=True)
         return stack
     if kind is None and not is_quiet():
         what = "a mask: its parts that hang together, also by corners, are taken for cells"

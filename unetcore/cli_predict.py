@@ -1,6 +1,7 @@
 """`unet predict` of pictures: what it reads, writes and says."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from unetcore.data.files import check_writable
 from unetcore.data.pictures import (
+    SUFFIXES_OF_RESULTS,
     Picture,
     name_of,
     picture_files,
@@ -20,7 +22,7 @@ from unetcore.data.pictures import (
     write_like,
 )
 from unetcore.data.png_jpeg import write_png
-from unetcore.data.predicted import LABEL_MAP, PROBABILITY, SUMMARY
+from unetcore.data.predicted import AXES, CHANNELS, LABEL_MAP, PROBABILITY, SUMMARY
 from unetcore.data.sizes import in_words
 from unetcore.data.stacks import TIFF_SUFFIXES
 from unetcore.errors import InputError
@@ -31,6 +33,7 @@ from unetcore.terminal import command, count, is_blank, is_quiet, say, table_lin
 
 # Modules that need torch, which takes more than a second to import, are imported where needed.
 
+CUT = ("threshold", "smallest_object", "fill_holes", "border")  # settings of cutting cells out
 RGB = ("red", "green", "blue")
 
 
@@ -114,7 +117,7 @@ def predict_pictures(
     if into_folder and segmentation:
         raise InputError(f"--segmentation is for OUT.tif; the folder {out} gets all instances")
     files = picture_files(image)
-    if into_folder and out.resolve() == image.resolve():
+    if into_folder and out.resolve() in {image.resolve(), *(f.resolve().parent for f in files)}:
         raise InputError(f"{out}: the folder of the images, take another one for the results")
     _refuse_overwriting(files, out, segmentation)
     keep_freed_memory()
@@ -122,6 +125,9 @@ def predict_pictures(
     job = Job(image, files, loaded, pixel_size, how, postprocessing)
     n_slices = _check(job, one_size=not into_folder)
     check_writable(out if into_folder else out.parent)
+    if segmentation:
+        _refuse_type(segmentation, n_slices)
+        check_writable(segmentation.parent)
     hidden = is_quiet() or None  # None: shown on a terminal
     with tqdm(total=n_slices, desc="predict", unit="image", disable=hidden, leave=False) as bar:
         write = _write_folder if into_folder else _write_file
@@ -144,15 +150,28 @@ def _refuse_overwriting(files: list[Path], out: Path, segmentation: Path | None)
         raise InputError(f"{segmentation}: is the probability already, take another name")
 
 
+def _refuse_type(segmentation: Path, n_slices: int) -> None:
+    """Refuse a name of a file that cannot hold cells, before anything is predicted."""
+    suffix = segmentation.suffix.lower()
+    if suffix not in (*TIFF_SUFFIXES, ".png", ".zarr"):
+        raise InputError(
+            f"--segmentation {segmentation}: a name of type {suffix or 'none'}, need NAME.tif"
+        )
+    if suffix == ".png" and n_slices > 1:
+        raise InputError(
+            f"--segmentation {segmentation}: a PNG holds one image, not {n_slices}: need NAME.tif"
+        )
+
+
 def _is_folder(out: Path) -> bool:
     """Whether a name is that of a folder rather than of a TIFF file."""
-    if out.is_dir() or not out.suffix:
+    if out.is_dir() or not (out.suffix or out.is_file()):
         return True
     if out.suffix.lower() in TIFF_SUFFIXES:
         return False
     raise InputError(
         f"{out}: a name of type {out.suffix}, need OUT.tif (probability), OUT.zarr (the same, of "
-        "large images), or the name of a folder (all results)"
+        "large images), or the name of a folder (all results; one with a dot has to exist)"
     )
 
 
@@ -249,8 +268,9 @@ def _write_folder(
 
 def cut_options(settings: Mapping[str, Any]) -> list[object]:
     """Options by which `unet view` shows the cells that were cut out here."""
-    names = ("threshold", "smallest_object")
-    return [word for name in names for word in (f"--{name.replace('_', '-')}", settings[name])]
+    words = ["--threshold", settings["threshold"], "--smallest-object", settings["smallest_object"]]
+    words += ["--border", settings["border"]] if settings["border"] else []
+    return words + ([] if settings["fill_holes"] else ["--no-fill-holes"])
 
 
 def label_map_option(model: Any) -> list[str]:
@@ -267,7 +287,9 @@ def _write_results(job: Job, picture: Picture, probability: np.ndarray, out: Pat
     mask, cells = probability > settings["threshold"], cells_of(probability, settings)
     write_like(out / f"{name}{PROBABILITY}", probability, replace(picture, kind="imagej"))
     for what, stack in (("mask", mask), ("instances", cells)):
-        write_like(out / f"{name}-{what}{suffix_like(picture, stack)}", stack, picture)
+        suffix = suffix_like(picture, stack)
+        write_like(out / f"{name}-{what}{suffix}", stack, picture)
+        _remove_others(out / f"{name}-{what}", suffix)
     table = measure(
         cells,
         picture.pixels,
@@ -283,14 +305,26 @@ def _write_results(job: Job, picture: Picture, probability: np.ndarray, out: Pat
         "slices": n_slices,
         "height_px": height,
         "width_px": width,
+        AXES: picture.axes,
+        CHANNELS: picture.pixels.shape[1],
         "pixel_size_um": picture.pixel_size,
         "cells": len(table["label"]),
         "interior": float(mask.mean()),
         "median_area_px": _median(table["area_px"]),
         "median_area_um2": _median(table["area_um2"]),
-        **{name: settings[name] for name in ("threshold", "smallest_object", "border")},
+        **{name: settings[name] for name in CUT},
         LABEL_MAP: job.model.description.get("label_map"),
     }
+
+
+def _remove_others(file: Path, suffix: str) -> None:
+    """Remove the same result in files of other types, of an earlier image of this name."""
+    for other in set(SUFFIXES_OF_RESULTS) - {suffix}:
+        stale = Path(f"{file}{other}")
+        if stale.is_dir():
+            shutil.rmtree(stale)
+        else:
+            stale.unlink(missing_ok=True)
 
 
 def _channels(picture: Picture, job: Job) -> tuple[str, ...] | None:

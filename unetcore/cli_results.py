@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 from tqdm import tqdm
 
-from unetcore.cli_data import ENTRY, own_data
+from unetcore.cli_data import ENTRY, SHEET, own_data
 from unetcore.data.entry import SUFFIXES as OF_ENTRIES
 from unetcore.data.entry import DataSettings
-from unetcore.data.files import check_writable
+from unetcore.data.files import check_writable, refuse_overwriting
 from unetcore.data.label_map import LabelMap
-from unetcore.data.predicted import Predicted, label_map_of, read_results
+from unetcore.data.predicted import SUMMARY, Predicted, label_map_of, read_results
 from unetcore.data.samples import holds_images_and_labels
 from unetcore.data.sizes import in_words
 from unetcore.errors import InputError
@@ -63,6 +63,9 @@ def evaluate_results(
     if out is not None:
         check_writable(out.parent)
     pairs, settings = _paired(labels, read_results(folder), said)
+    if out is not None:
+        read = [file for pair in pairs for file in (pair.labels, *pair.results.files)]
+        refuse_overwriting(out, [labels, labels / SHEET, folder / SUMMARY, *read])
     meaning = meaning_of(pairs, settings, label_map_of(folder))
     _say_meaning(meaning, settings)
     hidden = is_quiet() or None  # None: shown on a terminal

@@ -1,7 +1,7 @@
 """Evaluation of predicted pictures, which may have different sizes, by labels of each."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,8 @@ from unetcore.exchanged import Sides, sides_of
 from unetcore.instances import Parts
 from unetcore.labels import IGNORED, known_labels, named_integers, named_whole_numbers
 from unetcore.metrics import Slices
+
+OF_TRAINING = " of the training: say by --label-map what values mean here"
 
 
 @dataclass(frozen=True)
@@ -168,8 +170,17 @@ def meaning_of(
     meaning = _meaning(
         np.unique(np.concatenate(read)), has_regions, settings, of_training or LabelMap()
     )
-    _attempted(pairs, lambda pair: meaning.label_map.apply(values[pair], meaning.kind, pair.labels))
+    hint = OF_TRAINING if meaning.label_map != settings.label_map else ""
+    _attempted(pairs, lambda pair: _refuse_unknown(values[pair], meaning, pair.labels, hint))
     return meaning
+
+
+def _refuse_unknown(values: np.ndarray, meaning: Meaning, path: Path, hint: str) -> None:
+    """Refuse values without a meaning; the hint says where the label map comes from."""
+    try:
+        meaning.label_map.apply(values, meaning.kind, path)
+    except InputError as error:
+        raise InputError(f"{error}{hint}") from error
 
 
 def evaluate_picture(pair: Judged, meaning: Meaning, threads: int = 1) -> Evaluated:
@@ -243,7 +254,8 @@ def _read(pair: Judged) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise InputError(f"{results.probability}: no {results.name}{INSTANCES} beside it")
     picture = read_picture(results.probability)
     probability = _one_channel(picture)
-    labels = named_integers(read_labels_of(pair.labels, picture), pair.labels)
+    image = _with_channels(picture, results)
+    labels = named_integers(read_labels_of(pair.labels, image), pair.labels)
     found = named_whole_numbers(read_grey(results.instances), results.instances)
     if found.shape != probability.shape:
         sizes = in_words(found.shape), in_words(probability.shape)
@@ -252,6 +264,17 @@ def _read(pair: Judged) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             f"{results.probability.name} is {sizes[1]}"
         )
     return to_unit_range(probability, str(results.probability)), labels, found
+
+
+def _with_channels(probability: Picture, results: Predicted) -> Picture:
+    """A probability with the axes of its image, on which regions were drawn."""
+    if results.channels is None:
+        return probability
+    axes, n = results.channels
+    sides = {**probability.sides, "C": n}
+    if set(axes) != set(sides):
+        return probability
+    return replace(probability, axes=axes, shape=tuple(sides[axis] for axis in axes))
 
 
 def _one_channel(picture: Picture) -> np.ndarray:

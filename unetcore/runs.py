@@ -214,25 +214,27 @@ class Run:
         return seconds_per_update(settings.network, settings.training, settings.device)
 
     def _judge(self, network: nn.Module) -> dict:
-        """Choose how cells are cut out of the network's maps, on what is held out if there is any.
+        """Choose how cells are cut out of the network's maps.
 
-        A few images, spread over all, are looked at.
+        A few training images, spread over all, are looked at: what is held out judges, and chooses
+        nothing.
         """
-        held = len(self.held[0]) > 0
-        images, labels = self.held[:2] if held else (self.data.images, self.labels)
+        images, labels = self.data.images, self.labels
         chosen = np.linspace(0, len(images) - 1, min(len(images), MOST_JUDGED)).round().astype(int)
         precision, device = self.settings.training.precision, self.settings.device
         predictor = Predictor(network, precision, device=device)
         maps = np.stack([predict_probability(images[k], predictor) for k in chosen])
-        cutting = {**self.recipe.postprocessing, "smallest_object": self._smallest_object()}
+        cutting = self._cutting()
         threshold = choose_threshold(labels[chosen], maps, self.kind, cutting)
         return {
             "postprocessing": {**cutting, "threshold": threshold},
-            "threshold_chosen_on": "held-out images" if held else "training images",
+            "threshold_chosen_on": "training images",
         }
 
-    def _smallest_object(self) -> int:
-        return smallest_object(self.labels, self.kind)
+    def _cutting(self) -> dict:
+        """How cells are cut out before a threshold is chosen, see `unetcore.instances`."""
+        smallest = smallest_object(self.labels, self.kind)
+        return {**self.recipe.postprocessing, "smallest_object": smallest}
 
     def _validation(self) -> Validation:
         of_cells = self.kind == "instances"
@@ -244,7 +246,7 @@ class Run:
             classes,
             weights,
             metrics=OF_CELLS if of_cells else OF_MEMBRANES,
-            postprocessing=self.recipe.postprocessing if of_cells else None,
+            postprocessing=self._cutting() if of_cells else None,
             path=self.folder.validation,
             precision=self.settings.training.precision,
             board=self.board,

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 OF_THE_DISK = dict.fromkeys(FULL_DISK, "no space left on the disk") | {
     errno.EROFS: "the disk is read-only",
     errno.EACCES: "no permission",
+    errno.EPERM: "not permitted",
 }
 
 

@@ -215,6 +215,19 @@ def name_of(folder: Path) -> str:
     return re.sub("[^a-z0-9]+", "-", letters).strip("-") or "my-images"
 
 
+def refuse_name(name: str) -> None:
+    """Refuse what is no name of a data set.
+
+    Raises
+    ------
+    InputError : says what would be one.
+    """
+    if not re.fullmatch("[a-z0-9][a-z0-9-]*", name):
+        raise InputError(
+            f"--name {name!r}: need small letters, digits and hyphens, as in {name_of(Path(name))}"
+        )
+
+
 def sequence_name(number: int) -> str:
     """Name of a stack of a data set by its place among all: folds are named by numbers."""
     return f"{number:02d}"

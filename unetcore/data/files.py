@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -110,6 +110,17 @@ def write_if_there_is_room(path: Path, content: bytes) -> None:
         if error.errno not in FULL_DISK:
             raise
         logger.warning("%s: not written, no space left on the disk", path)
+
+
+def refuse_overwriting(out: Path, inputs: Iterable[Path]) -> None:
+    """Refuse to write in the place of what is read.
+
+    Raises
+    ------
+    InputError : `out` is one of the inputs.
+    """
+    if out.resolve() in {path.resolve() for path in inputs}:
+        raise InputError(f"{out}: is one of the files that are read, take another name")
 
 
 def check_writable(folder: Path) -> None:

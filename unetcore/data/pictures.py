@@ -41,6 +41,7 @@ BEGINNINGS = {
     b"\x89HDF": "HDF5",
     b"ZISRAW": "CZI",
 }  # of files
+SUFFIXES_OF_RESULTS = (".tif", ".ome.tif", ".png", ".zarr")  # what `suffix_like` chooses from
 LARGEST = {"uint8": 2**8 - 1, "uint16": 2**16 - 1}  # what a PNG can hold
 
 

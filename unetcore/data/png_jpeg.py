@@ -64,7 +64,9 @@ def _refuse_colours(image: Image.Image, path: Path) -> None:
     if image.mode == "P":
         ramp = np.reshape(image.getpalette("RGB"), (-1, 3)).T
         if not is_grey_ramp(ramp):
-            raise WrongColours(path, PALETTE, "save it as one of them")
+            raise WrongColours(
+                path, PALETTE, "save it as one of them (Fiji: Image > Type > 8-bit or RGB Color)"
+            )
     elif image.mode.endswith(("A", "a")):
         raise WrongColours(path, ALPHA, WITHOUT_ALPHA)
     elif image.mode == "CMYK":

@@ -1,6 +1,7 @@
 """The folder that `unet predict -o FOLDER` writes: which files are of which image."""
 
 import csv
+import glob
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from unetcore.data.samples import delimiter_of
 from unetcore.errors import InputError, naming
 
 PROBABILITY, INSTANCES, SUMMARY = "-probability.tif", "-instances", "summary.csv"
-LABEL_MAP = "label_map"  # column of the summary: what labels meant in training
+# Columns of the summary: of the image, and what labels meant in training.
+AXES, CHANNELS, LABEL_MAP = "axes", "channels", "label_map"
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,19 @@ class Predicted:
     name : of the image, without its suffix.
     probability : its file.
     instances : file or OME-Zarr of them, None where there is none.
+    channels : the axes of an image with an axis C and the length of that; None of other images, and
+        where it is not known.
     """
 
     name: str
     probability: Path
     instances: Path | None
+    channels: tuple[str, int] | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """All files of the image, those for people too."""
+        return sorted(self.probability.parent.glob(f"{glob.escape(self.name)}-*"))
 
 
 def holds_results(folder: Path) -> bool:
@@ -55,10 +65,12 @@ def read_results(folder: Path) -> dict[str, Predicted]:
             f"{folder}: holds no results (NAME{PROBABILITY}, NAME{INSTANCES}) of "
             f"`unet predict MODEL IMAGES -o {folder}`"
         )
-    instances = _instances(folder)
+    instances, channels = _instances(folder), _channels(folder)
     names = sorted(f.name.removesuffix(PROBABILITY) for f in folder.glob(f"*{PROBABILITY}"))
     return {
-        name: Predicted(name, folder / f"{name}{PROBABILITY}", instances.get(name))
+        name: Predicted(
+            name, folder / f"{name}{PROBABILITY}", instances.get(name), channels.get(name)
+        )
         for name in names
         if not name.startswith(".")
     }
@@ -71,14 +83,27 @@ def label_map_of(folder: Path) -> LabelMap:
     ------
     InputError : the summary says something that is no label map.
     """
-    summary = Path(folder) / SUMMARY
-    if not summary.is_file():
-        return LabelMap()
-    text = summary.read_text("utf-8-sig", errors="replace")
-    rows = csv.DictReader(io.StringIO(text), delimiter=delimiter_of(text))
-    said = next((row[LABEL_MAP] for row in rows if row.get(LABEL_MAP)), None)
-    with naming(summary):
+    said = next((row[LABEL_MAP] for row in _summary(folder) if row.get(LABEL_MAP)), None)
+    with naming(folder / SUMMARY):
         return LabelMap.given(said, None)
+
+
+def _summary(folder: Path) -> list[dict[str, str]]:
+    """Rows of the summary, none where there is none."""
+    path = folder / SUMMARY
+    if not path.is_file():
+        return []
+    text = path.read_text("utf-8-sig", errors="replace")
+    return list(csv.DictReader(io.StringIO(text), delimiter=delimiter_of(text)))
+
+
+def _channels(folder: Path) -> dict[str, tuple[str, int]]:
+    """Axes and channels of images by their names, as far as the summary says them."""
+    return {
+        name_of(Path(row["image"])): (row[AXES], int(row[CHANNELS]))
+        for row in _summary(folder)
+        if "C" in (row.get(AXES) or "") and (row.get(CHANNELS) or "").isdigit()
+    }
 
 
 def _instances(folder: Path) -> dict[str, Path]:
