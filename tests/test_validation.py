@@ -388,6 +388,18 @@ def test_cells_are_parted_as_by_the_postprocessing(tmp_path, monkeypatch, smalle
     assert second == pytest.approx((84 / 144) / 2)
 
 
+def test_report_says_where_cells_are_cut_out(tmp_path, caplog):
+    settings = {"threshold": 0.4, "smallest_object": 0}
+    watched = watch(tmp_path, cells(), metrics=["seg"], postprocessing=settings)
+    watched.rows = [ValidationRow(10, 1.0, 0.5, {"seg": 0.75})]
+    caplog.set_level("INFO")
+    watched.report()
+    assert caplog.messages == [
+        "held-out images: loss 0.5 at the end, 0 is best; it was never better",
+        "held-out images: seg 0.75 at the end (cells above 0.4), 1 is best; it was never better",
+    ]
+
+
 def test_frames_with_missing_labels_do_not_count_in_the_iou(tmp_path, monkeypatch):
     one = cells()
     data = {name: np.concatenate([array, array]) for name, array in one.items()}

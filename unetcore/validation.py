@@ -188,16 +188,22 @@ class Validation:
     def report(self) -> None:
         """Log a line for each value: what it is for the last network, and where it was best."""
         for name in self._names() if self.rows else ():
-            best, last = self.best(name), self.rows[-1]
-            logger.info(
-                "held-out images: %s %.4g at the end, %s is best; it was %s",
-                name.replace("_", " "),
-                last.values[name],
-                "1" if name in HIGHEST_IS_BEST else "0",
-                "never better"
-                if best.values[name] == last.values[name]
-                else f"{best.values[name]:.4g} after step {best.step}",
-            )
+            logger.info("held-out images: %s", self._in_words(name))
+
+    def _in_words(self, name: str) -> str:
+        """What a value is for the last network, and where it was best."""
+        last, best = self.rows[-1].values[name], self.best(name)
+        cut = f" (cells above {self._cut():g})" if name in OF_CELLS else ""
+        perfect = "1" if name in HIGHEST_IS_BEST else "0"
+        earlier = f"{best.values[name]:.4g} after step {best.step}"
+        was = "never better" if best.values[name] == last else earlier
+        return (
+            f"{name.replace('_', ' ')} {last:.4g} at the end{cut}, {perfect} is best; it was {was}"
+        )
+
+    def _cut(self) -> float:
+        """Threshold at which cells are cut out."""
+        return self._postprocessing.get("threshold", 0.5)
 
     def save(self, path: Path) -> None:
         """Write all rows as a CSV of the columns step, seconds, loss and the metrics."""

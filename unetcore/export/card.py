@@ -287,7 +287,8 @@ def _validation(card):
         return f"No images were held out from the training: nothing is known yet. {how}"
     last = {name: value for name, value in scores["last"].items() if name != "step"}
     found = ", ".join(f"{SCORES.get(name, name)} {value:.4g}" for name, value in last.items())
+    fixed = "SEG and IoU at that of 0.5" if "seg" in last else "where it has one"
     return (
         f"On {scores['slices']} held-out images after the last step: {found} (each at its best "
-        f"threshold where it has one). {how}"
+        f"threshold, {fixed}). {how}"
     )
