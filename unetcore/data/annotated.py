@@ -214,9 +214,12 @@ def read_labels_of(path: Path, picture: Picture) -> np.ndarray:
 
 
 def _read_label_image(path: Path) -> np.ndarray:
-    """Labels (Z, H, W) of an image file, as they are."""
+    """Labels (Z, H, W) of an image file, as they are.
+
+    Programs leave out the chunks of a Zarr where no cell is, so those are background.
+    """
     try:
-        labels = read_picture(path)
+        labels = read_picture(path, fill_missing=True)
     except WrongColours as error:
         raise InputError(f"{path}: {error.found}, {ONE_NUMBER}") from error
     if labels.kind == "jpeg":

@@ -16,6 +16,7 @@ from unetcore.data.tiff_picture import refuse_colours, sizes_of
 from unetcore.data.zarr_array import open_array, reading_zarr, refuse_missing_chunks
 from unetcore.errors import InputError
 
+FILLED = "let them be filled (fill-missing)"
 ONE_SIZE = "pages of different size or type, expected one size"
 
 
@@ -118,7 +119,7 @@ class ZarrPart:
     def refuse_missing(self, window: Sequence[slice] | None = None) -> None:
         """Refuse chunks that were never written, of a window or of all, unless they are filled."""
         if not self._fill_missing:
-            refuse_missing_chunks(self._array, self.path, window)
+            refuse_missing_chunks(self._array, self.path, window, way_out=FILLED)
 
     def release(self) -> None:
         """Nothing: no file stays open."""
