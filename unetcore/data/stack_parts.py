@@ -11,7 +11,7 @@ import tifffile
 from unetcore.data.layout import Layout, layout_of
 from unetcore.data.pixel_size import Scale, scale_of
 from unetcore.data.raw_image import named_axes
-from unetcore.data.tiff import reading, refuse_colour, refuse_empty
+from unetcore.data.tiff import axes_of_grey, reading, refuse_colour, refuse_empty
 from unetcore.data.tiff_picture import refuse_colours, sizes_of
 from unetcore.data.zarr_array import open_array, reading_zarr, refuse_missing_chunks
 from unetcore.errors import InputError
@@ -129,8 +129,7 @@ def _layout_of_tiff(file: tifffile.TiffFile, path: Path, in_channels: bool) -> L
     """Layout of a file whose pages are of one size."""
     if not in_channels:
         refuse_colour(file, path)
-        shape = file.series[0].shape
-        return Layout("TZYX"[-len(shape) :], shape)
+        return Layout(axes_of_grey(file.series[0]), file.series[0].shape)
     refuse_colours(file, path)
     if len(file.series) > 1:
         raise InputError(f"{path}: {ONE_SIZE}")
