@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from PIL import Image
 from roifile import ROI_TYPE, ImagejRoi, roiwrite
 
@@ -341,3 +342,43 @@ def test_labels_by_themselves_are_read_from_a_file_or_a_folder(tmp_path):
     write_stack(tmp_path / "1.tif", np.zeros((1, 4, 4), np.uint8))
     with pytest.raises(InputError, match="every pixel is background"):
         read_label_stack(tmp_path / "1.tif", LabelMap(), None)
+
+
+def sparse_zarr(path, mask):
+    """OME-Zarr of labels as zarr writes them: without the chunks of background."""
+    group = zarr.open_group(path, mode="w", zarr_format=2)
+    group.create_array("0", shape=mask.shape, dtype=mask.dtype, chunks=(10, 10))[:] = mask
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}]}]
+
+
+def test_chunks_that_labels_do_not_have_are_background(tmp_path, caplog):
+    tifffile.imwrite(tmp_path / "a.tif", noise(20, 30))
+    mask = halves()
+    mask[10:] = 0
+    sparse_zarr(tmp_path / "a_labels.zarr", mask)
+    annotated = read_annotated(find_samples(tmp_path))
+    np.testing.assert_array_equal(annotated.labels[0], mask > 0)
+    said = f"{tmp_path / 'a_labels.zarr'}: 4 of 6 chunks are missing, taken for background"
+    assert caplog.messages == [said]
+    reference, _ = read_reference(tmp_path / "a_labels.zarr", (1, 20, 30), LabelMap())
+    np.testing.assert_array_equal(reference[0], mask)
+    assert caplog.messages == [said]  # once, however often it is read
+
+
+def test_chunks_that_images_do_not_have_are_no_background(tmp_path):
+    image = noise(20, 30) + 1
+    image[:10, :10] = 0
+    sparse_zarr(tmp_path / "a.zarr", image)
+    write_stack(tmp_path / "a_labels.tif", halves()[None])
+    (line,) = problems_of(tmp_path)
+    assert "a.zarr: 1 of 6 chunks are missing, the first is 0/0: copy it again, or save it" in line
+
+
+@pytest.mark.filterwarnings("ignore:<tifffile.TiffWriter.write> data with shape")
+@pytest.mark.parametrize("n", [3, 4])
+def test_label_slices_that_tifffile_marks_as_colours(tmp_path, n):
+    write_stack(tmp_path / "a.tif", noise(n, 20, 30))
+    tifffile.imwrite(tmp_path / "a_labels.tif", np.stack([halves()] * n))
+    (line,) = problems_of(tmp_path)
+    assert f", or {n} slices marked as colours (save those with tifffile's photometric=" in line

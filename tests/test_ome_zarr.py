@@ -230,3 +230,11 @@ def test_on_a_full_disk_finished_chunks_stay(target):
     errno, name = json.loads(done.stdout)
     assert (errno, name) == (27, str(target.path))  # EFBIG
     assert [chunk for chunk in target.chunks() if target.is_written(chunk)] == [Chunk(0, 0, 0)]
+
+
+def test_an_unknown_distance_of_slices_stays_unknown(tmp_path):
+    scale = Scale((None, 0.25, 0.25), "micrometer")
+    target = create_image(tmp_path / "p.zarr", (2, 60, 50), 32, {}, scale, "zyx")
+    (described,) = zarr.open_group(target.path, mode="r").attrs["multiscales"]
+    assert [axis.get("unit") for axis in described["axes"]] == [None, "micrometer", "micrometer"]
+    assert open_stack(target.path, fill_missing=True).scale == scale

@@ -544,3 +544,68 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(InputError, match=r"a\.gif: a name of type \.gif, need \.tif, \.png or"):
         write_like(tmp_path / "a.gif", numbers("ZYX"), picture)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"), [("nanometer", 0.5), ("angstrom", 0.05), ("pixel", None), (None, None)]
+)
+def test_distance_of_slices_in_another_unit_than_the_side_of_pixels(tmp_path, unit, expected):
+    make_zarr(tmp_path / "a.zarr", numbers("ZYX"), "ZYX", [500, 0.25, 0.25])
+    group = zarr.open_group(tmp_path / "a.zarr")
+    (image,) = group.attrs["multiscales"]
+    image["axes"][0] = {"name": "z", "type": "space"} | ({"unit": unit} if unit else {})
+    group.attrs["multiscales"] = [image]
+    picture = read_picture(tmp_path / "a.zarr")
+    assert (picture.pixel_size, picture.z_spacing) == (0.25, pytest.approx(expected))
+    for name in ("b.zarr", "b.tif", "b.ome.tif"):
+        write_like(tmp_path / name, picture.pixels[:, 0], picture)
+        again = read_picture(tmp_path / name)
+        assert (again.pixel_size, again.z_spacing) == (0.25, pytest.approx(expected))
+
+
+def test_missing_chunks_of_a_picture_are_refused_or_filled(tmp_path, caplog):
+    path, array = tmp_path / "a.zarr", numbers("ZYX") + 1
+    array[1] = 0
+    chunks = {"chunks": (1, 20, 31)}
+    made = zarr.create_array(path, shape=array.shape, dtype=array.dtype, fill_value=0, **chunks)
+    made[:] = array
+    assert refusal(path) == (
+        "1 of 3 chunks are missing, the first is 1/0/0: copy it again, or save it with all its "
+        "chunks (zarr: write_empty_chunks=True)"
+    )
+    assert not caplog.messages
+    np.testing.assert_array_equal(read_picture(path, fill_missing=True).pixels[:, 0], array)
+    assert caplog.messages == [f"{path}: 1 of 3 chunks are missing, taken for background"]
+    whole = tmp_path / "b.zarr"
+    config = {"write_empty_chunks": True}
+    zarr.create_array(whole, shape=array.shape, dtype="u2", config=config, **chunks)[:] = array
+    np.testing.assert_array_equal(read_picture(whole).pixels[:, 0], array)
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize(("value", "said"), [(7, "7"), (None, "background")])
+def test_missing_chunks_are_filled_with_the_value_that_zarr_takes(tmp_path, caplog, value, said):
+    how = {"zarr_format": 2, "chunks": (1, 20, 31), "fill_value": value}
+    made = zarr.create_array(tmp_path / "a.zarr", shape=(2, 20, 31), dtype=np.uint8, **how)
+    made[0] = 3
+    pixels = read_picture(tmp_path / "a.zarr", fill_missing=True).pixels
+    assert (pixels[0] == 3).all()
+    assert (pixels[1] == (value or 0)).all()
+    assert caplog.messages[0].endswith(f"1 of 2 chunks are missing, taken for {said}")
+
+
+@pytest.mark.filterwarnings("ignore:<tifffile.TiffWriter.write> data with shape")
+def test_slices_that_tifffile_marks_as_colours(tmp_path):
+    array = np.arange(4 * 20 * 31, dtype=np.uint16).reshape(4, 20, 31)
+    tifffile.imwrite(tmp_path / "a.tif", array)
+    assert refusal(tmp_path / "a.tif").startswith(
+        "an alpha channel (transparency), or 4 slices marked as colours (save those with "
+        'tifffile\'s photometric="minisblack"), expected grey values or RGB: save it without'
+    )
+    tifffile.imwrite(tmp_path / "b.tif", array, photometric="minisblack")
+    np.testing.assert_array_equal(read_picture(tmp_path / "b.tif").pixels[:, 0], array)
+    Image.fromarray(RGB).convert("RGBA").save(tmp_path / "c.tif")
+    assert "slices" not in refusal(tmp_path / "c.tif")
+    tifffile.imwrite(tmp_path / "d.tif", array[:3])
+    picture = read_picture(tmp_path / "d.tif")
+    assert (picture.axes, picture.pixels.shape) == ("SYX", (1, 3, 20, 31))

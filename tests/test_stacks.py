@@ -9,7 +9,7 @@ import tifffile
 import zarr
 
 from unetcore.data import stacks
-from unetcore.data.io import open_labels, open_probability, read_images
+from unetcore.data.io import open_labels, open_probability, read_images, read_labels
 from unetcore.data.pictures import read_picture
 from unetcore.data.stacks import Scale, open_stack
 from unetcore.errors import InputError
@@ -427,3 +427,41 @@ def test_pixel_size_of_a_tiff_file_is_read(tmp_path):
     assert open_stack(tmp_path).scale == scale
     tifffile.imwrite(tmp_path / "b.tif", drawn(60, 70), imagej=True)
     assert open_stack(tmp_path).scale == Scale()  # of two that differ
+
+
+@pytest.mark.parametrize("how", [{}, ZIP, {**ZIP, "tile": (16, 32)}])
+def test_grey_times_come_before_depths_whatever_the_file_does(tmp_path, how):
+    path = tmp_path / "image.tif"
+    pages_of("ZTYX", **OME, **GREY, **how)(path)
+    depths_first = tifffile.imread(path)
+    expected = depths_first.transpose(1, 0, 2, 3).reshape(6, 60, 70)
+    stack = open_stack(path)
+    assert (stack.axes, stack.sides) == ("TZYX", (2, 3, 60, 70))
+    np.testing.assert_array_equal(np.stack(list(stack)), expected)
+    np.testing.assert_array_equal(read_labels(path), expected)
+
+
+def test_hyperstacks_in_channels_are_no_grey_ones(tmp_path):
+    pages_of("ZCYX", **OME, **GREY)(tmp_path / "image.tif")
+    with pytest.raises(InputError, match=r"axes ZCYX .* expected a stack of grey images"):
+        open_stack(tmp_path / "image.tif")
+
+
+def test_grey_slices_that_tifffile_marks_as_colours(tmp_path):
+    pages_of("SYX", **RGB, planarconfig="separate")(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=r"a colour image \(RGB\), or 3 slices marked as colours"):
+        open_stack(tmp_path / "a.tif")
+    pages_of("YXS", **RGB)(tmp_path / "b.tif")
+    with pytest.raises(InputError, match=r"a colour image \(RGB\), expected grey values"):
+        open_stack(tmp_path / "b.tif")
+
+
+def test_distance_of_slices_in_the_unit_of_pixels(tmp_path, images):
+    make_zarr(tmp_path / "image.zarr", images, "zyx", "0.4", chunks=(1, 64, 64))
+    group = zarr.open_group(tmp_path / "image.zarr")
+    (image,) = group.attrs["multiscales"]
+    for unit, spacing in (("nanometer", 0.0005), ("millimeter", 500.0), ("pixel", None)):
+        image["axes"][0]["unit"] = unit
+        group.attrs["multiscales"] = [image]
+        scale = open_stack(tmp_path / "image.zarr").scale
+        assert scale == Scale((pytest.approx(spacing), 1.0, 1.5), "micrometer")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from skimage.transform import resize
 
-from unetcore.data.colours import WrongColours
+from unetcore.data.colours import WrongColours, or_slices
 from unetcore.data.entry import DataSettings
 from unetcore.data.intensity import normalise
 from unetcore.data.io import grey_values
@@ -214,16 +214,20 @@ def read_labels_of(path: Path, picture: Picture) -> np.ndarray:
 
 
 def _read_label_image(path: Path) -> np.ndarray:
-    """Labels (Z, H, W) of an image file, as they are."""
+    """Labels (Z, H, W) of an image file, as they are.
+
+    Programs leave out the chunks of a Zarr where no cell is, so those are background.
+    """
     try:
-        labels = read_picture(path)
+        labels = read_picture(path, fill_missing=True)
     except WrongColours as error:
         raise InputError(f"{path}: {error.found}, {ONE_NUMBER}") from error
     if labels.kind == "jpeg":
         raise InputError(f"{path}: labels as JPEG, which changes them: save them as TIFF or PNG")
     if (n_channels := labels.pixels.shape[1]) > 1:
         if n_channels == len(RGB):
-            raise InputError(f"{path}: labels in colour (3 channels), {ONE_NUMBER}")
+            hint = or_slices(n_channels) if labels.axes.startswith("S") else ""
+            raise InputError(f"{path}: labels in colour (3 channels){hint}, {ONE_NUMBER}")
         raise InputError(f"{path}: labels of {n_channels} channels, which {ARE_SLICES}")
     return labels.pixels[:, 0]
 

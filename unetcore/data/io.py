@@ -14,9 +14,10 @@ import tifffile
 
 from unetcore.data.files import check_space, is_zarr, replacing
 from unetcore.data.label_map import IGNORE, LabelMap
+from unetcore.data.raw_image import RawImage, as_stack
 from unetcore.data.sizes import in_words
 from unetcore.data.stacks import Stack, open_stack
-from unetcore.data.tiff import STACK_AXES, reading, refuse_colour, refuse_empty
+from unetcore.data.tiff import STACK_AXES, axes_of_grey, reading, refuse_colour, refuse_empty
 from unetcore.errors import InputError
 from unetcore.labels import IGNORED, known_labels, named_whole_numbers
 
@@ -396,8 +397,8 @@ def _read_stack(path: Path) -> np.ndarray:
         return np.stack(list(open_stack(path)))
     with reading(path), tifffile.TiffFile(path) as file:
         refuse_colour(file, path)
-        stack = file.asarray()
-    return stack.reshape(-1, *stack.shape[-2:])
+        raw = RawImage(file.asarray(), axes_of_grey(file.series[0]), None, None, "tiff")
+    return as_stack(raw)[:, 0]
 
 
 def refuse_not_finite(images: np.ndarray, name: Path | str) -> None:

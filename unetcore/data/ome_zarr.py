@@ -349,7 +349,9 @@ def _metadata(name: str, levels: int, scale: Scale, axes: str) -> dict[str, Any]
     unit = {"unit": scale.unit} if scale.unit else {}
     interval = scale.frame_interval
     of_time = {"unit": "second"} if interval else {}
-    voxel = dict(zip("tzyx", (interval or 1.0, *scale.voxel), strict=True))
+    of_depth = unit if scale.voxel[0] else {}
+    spacing, *sides = scale.voxel
+    voxel = dict(zip("tzyx", (interval or 1.0, spacing or 1.0, *sides), strict=True))
     return {
         "multiscales": [
             {
@@ -358,7 +360,7 @@ def _metadata(name: str, levels: int, scale: Scale, axes: str) -> dict[str, Any]
                 "axes": [
                     {"name": axis, "type": "time", **of_time}
                     if axis == "t"
-                    else {"name": axis, "type": "space", **unit}
+                    else {"name": axis, "type": "space", **(of_depth if axis == "z" else unit)}
                     for axis in axes
                 ],
                 "datasets": [

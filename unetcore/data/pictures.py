@@ -18,7 +18,12 @@ from unetcore.data.sizes import refuse_other_sizes
 from unetcore.data.stacks import TIFF_SUFFIXES
 from unetcore.data.tiff import refuse_empty
 from unetcore.data.tiff_picture import Sizes, read_tiff, write_tiff
-from unetcore.data.zarr_array import open_array, reading_zarr, refuse_missing_chunks
+from unetcore.data.zarr_array import (
+    open_array,
+    reading_zarr,
+    refuse_missing_chunks,
+    warn_of_missing_chunks,
+)
 from unetcore.errors import InputError
 
 KNOWN = "TIFF, PNG, JPEG or OME-Zarr"
@@ -42,6 +47,7 @@ BEGINNINGS = {
     b"ZISRAW": "CZI",
 }  # of files
 SUFFIXES_OF_RESULTS = (".tif", ".ome.tif", ".png", ".zarr")  # what `suffix_like` chooses from
+WITH_ALL_CHUNKS = "save it with all its chunks (zarr: write_empty_chunks=True)"
 LARGEST = {"uint8": 2**8 - 1, "uint16": 2**16 - 1}  # what a PNG can hold
 
 
@@ -84,12 +90,14 @@ class Picture:
         return "".join(filter("TZC".__contains__, self.axes)) if self.kind == "tiff" else "TZC"
 
 
-def read_picture(path: Path) -> Picture:
+def read_picture(path: Path, *, fill_missing: bool = False) -> Picture:
     """Read an image of any number of channels.
 
     Parameters
     ----------
     path : TIFF, PNG or JPEG file, or folder of OME-Zarr.
+    fill_missing : whether chunks that a Zarr does not have count as its fill value, which is
+        logged; else they are refused.
 
     Returns
     -------
@@ -98,10 +106,11 @@ def read_picture(path: Path) -> Picture:
     Raises
     ------
     InputError : no such file, or one that is empty, damaged, of another type than its name says,
-        with alpha channel or palette, in colours other than RGB, or with NaN.
+        with alpha channel or palette, in colours other than RGB, with NaN, or without some of its
+        chunks.
     """
     path = Path(path)
-    raw = _read_raw(path)
+    raw = _read_raw(path, fill_missing=fill_missing)
     if raw.pixels.dtype.kind not in "biuf":
         raise InputError(f"{path}: values of type {raw.pixels.dtype}, expected real numbers")
     _refuse_not_finite(raw, path)
@@ -256,8 +265,10 @@ def _picture(path: Path, raw: RawImage, pixels: np.ndarray) -> Picture:
     )
 
 
-def _read_raw(path: Path, *, head: bool = False) -> RawImage:
-    return _read_zarr(path, head=head) if is_zarr(path) else _read_file(path, head=head)
+def _read_raw(path: Path, *, head: bool = False, fill_missing: bool = False) -> RawImage:
+    if is_zarr(path):
+        return _read_zarr(path, head=head, fill_missing=fill_missing)
+    return _read_file(path, head=head)
 
 
 def _read_file(path: Path, *, head: bool) -> RawImage:
@@ -283,7 +294,7 @@ def _format_of(path: Path) -> str | None:
     return next((name for start, name in BEGINNINGS.items() if head.startswith(start)), None)
 
 
-def _read_zarr(path: Path, *, head: bool) -> RawImage:
+def _read_zarr(path: Path, *, head: bool, fill_missing: bool) -> RawImage:
     array, names, scale = open_array(path)
     refuse_empty(array.shape, path)
     axes = "".join(names).upper() or "I" * (len(array.shape) - 2) + "YX"
@@ -291,7 +302,10 @@ def _read_zarr(path: Path, *, head: bool) -> RawImage:
     if head:
         pixels = np.broadcast_to(array.dtype.type(0), array.shape)
     else:
-        refuse_missing_chunks(array, path)
+        if fill_missing:
+            warn_of_missing_chunks(array, path)
+        else:
+            refuse_missing_chunks(array, path, way_out=WITH_ALL_CHUNKS)
         with reading_zarr(path):
             pixels = np.asarray(array[...])
     z, y, x = (in_micrometres(side, scale.unit) for side in scale.voxel)

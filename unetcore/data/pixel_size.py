@@ -36,10 +36,11 @@ LARGEST_FACTOR = 10.0
 class Scale:
     """Distance of neighbouring voxels along z, y and x, and its unit if that is known.
 
-    The frame interval is in s, None if it is not known.
+    The distance along z is None if it is not known in this unit. The frame interval is in s, None
+    if it is not known.
     """
 
-    voxel: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    voxel: tuple[float | None, float, float] = (1.0, 1.0, 1.0)
     unit: str | None = None
     frame_interval: float | None = None
 
@@ -53,10 +54,10 @@ class Scale:
 def scale_of(
     pixel_size: float | None, z_spacing: float | None, frame_interval: float | None
 ) -> Scale:
-    """Scale by sizes in um, where the first is known, and s; an unknown distance of slices is 1."""
+    """Scale by sizes in um, where the first is known, and s."""
     if pixel_size is None:
         return Scale(frame_interval=frame_interval)
-    return Scale((z_spacing or 1.0, pixel_size, pixel_size), "micrometer", frame_interval)
+    return Scale((z_spacing, pixel_size, pixel_size), "micrometer", frame_interval)
 
 
 def in_micrometres(length: float | None, unit: str | None) -> float | None:

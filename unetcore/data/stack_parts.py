@@ -11,11 +11,12 @@ import tifffile
 from unetcore.data.layout import Layout, layout_of
 from unetcore.data.pixel_size import Scale, scale_of
 from unetcore.data.raw_image import named_axes
-from unetcore.data.tiff import reading, refuse_colour, refuse_empty
+from unetcore.data.tiff import axes_of_grey, reading, refuse_colour, refuse_empty
 from unetcore.data.tiff_picture import refuse_colours, sizes_of
 from unetcore.data.zarr_array import open_array, reading_zarr, refuse_missing_chunks
 from unetcore.errors import InputError
 
+FILLED = "let them be filled (fill-missing)"
 ONE_SIZE = "pages of different size or type, expected one size"
 
 
@@ -118,7 +119,7 @@ class ZarrPart:
     def refuse_missing(self, window: Sequence[slice] | None = None) -> None:
         """Refuse chunks that were never written, of a window or of all, unless they are filled."""
         if not self._fill_missing:
-            refuse_missing_chunks(self._array, self.path, window)
+            refuse_missing_chunks(self._array, self.path, window, way_out=FILLED)
 
     def release(self) -> None:
         """Nothing: no file stays open."""
@@ -128,8 +129,7 @@ def _layout_of_tiff(file: tifffile.TiffFile, path: Path, in_channels: bool) -> L
     """Layout of a file whose pages are of one size."""
     if not in_channels:
         refuse_colour(file, path)
-        shape = file.series[0].shape
-        return Layout("TZYX"[-len(shape) :], shape)
+        return Layout(axes_of_grey(file.series[0]), file.series[0].shape)
     refuse_colours(file, path)
     if len(file.series) > 1:
         raise InputError(f"{path}: {ONE_SIZE}")

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from unetcore.data.colours import or_slices
 from unetcore.errors import InputError, first_line
 
 STACK_AXES = 3
-STACKS_IN_TIME = "TZYX"  # of a hyperstack of grey images: all are slices
+STACKS_IN_TIME = "TZYX"  # of a hyperstack of grey images, in any order: all are slices
 
 
 @contextmanager
@@ -50,7 +51,9 @@ def refuse_colour(file: tifffile.TiffFile, path: Path) -> None:
     """
     page = file.pages.first
     if page.samplesperpixel > 1 or page.photometric == tifffile.PHOTOMETRIC.YCBCR:
-        raise InputError(f"{path}: a colour image ({page.photometric.name}), expected grey values")
+        name = getattr(page.photometric, "name", page.photometric)
+        hint = or_slices(page.samplesperpixel) if in_planes(page) else ""
+        raise InputError(f"{path}: a colour image ({name}){hint}, expected grey values")
     if has_palette(file):
         raise InputError(f"{path}: a colour image (palette), expected grey values")
     if is_inverted(file):
@@ -61,16 +64,27 @@ def refuse_colour(file: tifffile.TiffFile, path: Path) -> None:
     refuse_empty(series.shape, path)
     n_axes = len(series.shape)
     is_stack = n_axes in (STACK_AXES - 1, STACK_AXES) and "C" not in series.axes
-    if not is_stack and series.axes != STACKS_IN_TIME:
+    if not is_stack and sorted(series.axes) != sorted(STACKS_IN_TIME):
         raise InputError(
             f"{path}: axes {series.axes} of shape {series.shape}, expected a stack of grey images"
         )
+
+
+def axes_of_grey(series: tifffile.TiffPageSeries) -> str:
+    """Letters of the axes of what `refuse_colour` lets pass; a single axis of pages counts as Z."""
+    n_axes = len(series.shape)
+    return series.axes if n_axes > STACK_AXES else STACKS_IN_TIME[-n_axes:]
 
 
 def refuse_empty(shape: tuple[int, ...], name: Path | str) -> None:
     """Refuse an image without a pixel."""
     if 0 in shape:
         raise InputError(f"{name}: an image of shape {shape}, expected at least one pixel")
+
+
+def in_planes(page: tifffile.TiffPage) -> bool:
+    """Whether colours lie one after the other, as slices do, and not side by side."""
+    return page.samplesperpixel > 1 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
 
 
 def has_palette(file: tifffile.TiffFile) -> bool:

@@ -9,11 +9,18 @@ import numpy as np
 import tifffile
 from tifffile import COMPRESSION, EXTRASAMPLE, PHOTOMETRIC
 
-from unetcore.data.colours import ALPHA, PALETTE, PRINTING, WITHOUT_ALPHA, WrongColours
+from unetcore.data.colours import (
+    ALPHA,
+    PALETTE,
+    PRINTING,
+    WITHOUT_ALPHA,
+    WrongColours,
+    or_slices,
+)
 from unetcore.data.files import check_space, replacing
 from unetcore.data.pixel_size import in_micrometres, in_seconds, of_resolution, of_square
 from unetcore.data.raw_image import RawImage, named_axes
-from unetcore.data.tiff import has_palette, is_inverted, reading, refuse_empty
+from unetcore.data.tiff import has_palette, in_planes, is_inverted, reading, refuse_empty
 from unetcore.errors import InputError
 
 UNITS = {2: "inch", 3: "cm"}  # the tag ResolutionUnit
@@ -155,7 +162,8 @@ def refuse_colours(file: tifffile.TiffFile, path: Path) -> None:
         name = getattr(photometric, "name", photometric)
         raise WrongColours(path, f"colours of kind {name}")
     if {EXTRASAMPLE.ASSOCALPHA, EXTRASAMPLE.UNASSALPHA} & set(page.extrasamples):
-        raise WrongColours(path, ALPHA, WITHOUT_ALPHA)
+        hint = or_slices(page.samplesperpixel) if in_planes(page) else ""
+        raise WrongColours(path, ALPHA + hint, WITHOUT_ALPHA)
 
 
 def sizes_of(file: tifffile.TiffFile) -> Sizes:

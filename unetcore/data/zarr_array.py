@@ -3,17 +3,23 @@
 Zarr itself is imported where an array is opened, so that all else does without.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from unetcore.data.pixel_size import Scale, in_seconds
+from unetcore.data.pixel_size import Scale, in_micrometres, in_seconds
 from unetcore.errors import InputError, first_line
 
+logger = logging.getLogger(__name__)
 
-def refuse_missing_chunks(array: Any, path: Path, window: Sequence[slice] | None = None) -> None:
+
+def refuse_missing_chunks(
+    array: Any, path: Path, window: Sequence[slice] | None = None, *, way_out: str
+) -> None:
     """Refuse chunks of a Zarr array that were never written, of a window or of all.
 
     Parameters
@@ -21,21 +27,46 @@ def refuse_missing_chunks(array: Any, path: Path, window: Sequence[slice] | None
     array : as of `open_array`.
     path : folder that it was opened by.
     window : a slice with start and stop for each axis; None: all.
+    way_out : what a user can do who means it so, besides copying it again.
 
     Raises
     ------
     InputError : chunks are missing; their number and the first of them are named.
     """
+    missing, n_chunks = _missing_chunks(array, path, window)
+    if missing:
+        raise InputError(
+            f"{path}: {len(missing)} of {n_chunks} chunks are missing, the first is "
+            f"{'/'.join(map(str, missing[0]))}: copy it again, or {way_out}"
+        )
+
+
+def warn_of_missing_chunks(array: Any, path: Path) -> None:
+    """Log how many chunks of a Zarr array were never written, and what they are taken for.
+
+    Whoever reads an array several times is told once.
+    """
+    missing, n_chunks = _missing_chunks(array, path)
+    if missing:
+        value = array.fill_value or 0  # where none is named, Zarr fills with 0
+        meant = "background" if value == 0 else value
+        _warn_once(f"{path}: {len(missing)} of {n_chunks} chunks are missing, taken for {meant}")
+
+
+@lru_cache
+def _warn_once(line: str) -> None:
+    logger.warning(line)
+
+
+def _missing_chunks(
+    array: Any, path: Path, window: Sequence[slice] | None = None
+) -> tuple[list[tuple[int, ...]], int]:
+    """Places of the chunks of a window that have no file, and the number of all it touches."""
     window = window or [slice(0, n) for n in array.shape]
     sides = getattr(array, "shards", None) or array.chunks  # one file each
     places = list(product(*map(touched, window, sides)))
     folder, key = Path(path) / array.path, array.metadata.encode_chunk_key
-    if missing := [place for place in places if not (folder / key(place)).is_file()]:
-        raise InputError(
-            f"{path}: {len(missing)} of {len(places)} chunks are missing, the first is "
-            f"{'/'.join(map(str, missing[0]))}: copy it again, or let them be filled "
-            "(fill-missing)"
-        )
+    return [place for place in places if not (folder / key(place)).is_file()], len(places)
 
 
 @contextmanager
@@ -97,7 +128,17 @@ def _scale(image: dict, dataset: dict, names: Sequence[str]) -> Scale:
                 for name, factor in zip(names, transform["scale"], strict=True):
                     by_name[name] = by_name.get(name, 1.0) * factor
     interval = in_seconds(by_name["t"], _unit_of("t", image))
-    return Scale(tuple(float(by_name[axis]) for axis in "zyx"), _unit_of("yx", image), interval)
+    unit = _unit_of("yx", image)
+    spacing = _in_unit(float(by_name["z"]), _unit_of("z", image), unit)
+    return Scale((spacing, float(by_name["y"]), float(by_name["x"])), unit, interval)
+
+
+def _in_unit(length: float, unit: str | None, wanted: str | None) -> float | None:
+    """A length in another unit, None where one of the two is no known length."""
+    if unit == wanted:
+        return length
+    found, one = in_micrometres(length, unit), in_micrometres(1.0, wanted)
+    return None if found is None or one is None else found / one
 
 
 def _unit_of(names: str, image: dict) -> str | None:
