@@ -531,13 +531,25 @@ def test_labels_without_background_are_refused_and_say_why(folder, maps):
     assert "one-two.tif: no pixel of the first image is background (0)" in told.stderr
 
 
-@pytest.mark.parametrize("name", ["labels/a.tif", "results/summary.csv", "samples.csv"])
-def test_the_table_replaces_nothing_that_is_read(folder, name):
-    rows = "id,image,labels,split\na,labels/a.tif,labels/a.tif,\n"
-    (folder / "samples.csv").write_text(rows)
-    labels = folder / ("samples.csv" if name == "samples.csv" else "labels")
+@pytest.mark.parametrize(
+    ("labels", "name"),
+    [
+        ("labels", "labels/a.tif"),
+        ("labels", "results/summary.csv"),
+        ("labels", "results/B-measurements.csv"),
+        ("samples.csv", "samples.csv"),
+        ("dataset.yaml", "samples.csv"),
+        (".", "samples.csv"),
+    ],
+)
+def test_the_table_replaces_nothing_that_is_read(folder, masks, labels, name):
+    for image, mask in masks.items():
+        grey = np.where(mask > 0, 180, 60).astype(np.uint8)
+        write_stack(folder / f"images/{image}.tif", grey[None])
+    assert unet("new", folder).exit_code == 0
+    (folder / "results/B-measurements.csv").write_text("image\n")
     before = (folder / name).read_bytes()
-    (line,) = refusal("evaluate", labels, folder / "results", "-o", folder / name)
+    (line,) = refusal("evaluate", folder / labels, folder / "results", "-o", folder / name)
     assert ("take another name" in line) or ("need a name like NAME.csv" in line)
     assert (folder / name).read_bytes() == before
 
@@ -556,3 +568,51 @@ def test_regions_by_the_number_of_an_image_with_channels_lie_on_their_slice(fold
     roiwrite(folder / "rois/a.zip", [region])
     found = measured(folder / "rois", folder / "results")
     assert found["images"][0]["slices_without_cells"] == [0, 2]
+
+
+def test_one_file_of_labels_in_zarr_is_one_file(folder, masks):
+    zarr = pytest.importorskip("zarr")
+    mask = masks["a"]
+    array = zarr.create_array(folder / "a.zarr", shape=mask.shape, dtype="u1", chunks=mask.shape)
+    array[...] = mask
+    assert [row["image"] for row in measured(folder / "a.zarr", folder / "results")["images"]] == [
+        "a"
+    ]
+
+
+def test_where_all_is_ignored_that_is_said(folder, maps):
+    write_stack(folder / "p.tif", maps["a"])
+    words = (folder / "labels/a.tif", folder / "p.tif", "--label-map", "0=ignore,255=ignore")
+    (line,) = refusal("evaluate", *words)
+    assert line.endswith("labels/a.tif: every pixel is ignored")
+
+
+def test_folders_of_several_types_are_read_whole(folder, masks, maps):
+    for part, stacks in (("maps", maps), ("masks", masks)):
+        (folder / part).mkdir()
+        one = stacks["a"].reshape(-1, 64, 64)[0]
+        tifffile.imwrite(folder / f"{part}/1.tif", one)
+        grey = (one * 255).round().astype(np.uint8) if part == "maps" else one
+        Image.fromarray(grey).save(folder / f"{part}/2.png")
+        tifffile.imwrite(folder / f"{part}/3.tif", one)
+    (line,) = refusal("evaluate", folder / "masks", folder / "labels/a.tif")
+    assert "3 label pages for the 1 images" in line
+
+
+def test_damaged_summaries_and_hidden_maps_are_no_bug(folder):
+    (folder / "results/summary.csv").write_text("axes,channels\nZCYX,2\n")
+    assert measured(folder / "labels", folder / "results")["images"]
+    (folder / "mac").mkdir()
+    (folder / "mac/summary.csv").write_text("image\na.tif\n")
+    (folder / "mac/._a-probability.tif").write_bytes(b"x")
+    (line,) = refusal("evaluate", folder / "labels", folder / "mac")
+    assert "holds no results" in line
+
+
+def test_regions_that_lie_by_number_are_told_of(folder, maps):
+    write_stack(folder / "p.tif", np.concatenate([maps["a"]] * 2))
+    region = ImagejRoi.frompoints([[10, 10], [40, 10], [40, 40], [10, 40]])
+    region.position = 2
+    roiwrite(folder / "r.zip", [region])
+    told = unet("evaluate", folder / "r.zip", folder / "p.tif").stderr
+    assert "r.zip: regions lie on images by their number; if the images had channels" in told

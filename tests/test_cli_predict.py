@@ -483,16 +483,31 @@ def test_a_name_that_cannot_hold_cells_is_refused_before_any_work(model, tmp_pat
     assert not (tmp_path / "p.tif").exists()
 
 
-def test_results_of_an_earlier_image_of_another_type_are_removed(model, tmp_path):
+def test_cells_that_somebody_corrected_are_not_left_beside_new_ones(model, tmp_path):
+    """Of a PNG the cells are one as well; those that Fiji saved are a TIFF."""
+    Image.fromarray(grey()).save(tmp_path / "a.png")
+    (tmp_path / "out").mkdir()
+    corrected = tmp_path / "out/a-instances.tif"
+    tifffile.imwrite(corrected, grey())
+    before = corrected.read_bytes()
+    words = ("predict", model, tmp_path / "a.png", "-o", tmp_path / "out", *PLAIN)
+    (line,) = refusal(*words)
+    assert "a-instances.tif: cells of " in line
+    assert "another type than it will get (.png): move it away" in line
+    assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [before]
+    corrected.rename(tmp_path / "moved.tif")
+    assert unet(*words).exit_code == 0
+
+
+def test_a_file_of_results_does_not_go_among_the_images(model, tmp_path):
     (tmp_path / "in").mkdir()
-    out = tmp_path / "out"
-    for kind in ("png", "tif"):
-        image = tmp_path / f"in/a.{kind}"
-        Image.fromarray(grey()).save(image)
-        assert unet("predict", model, image, "-o", out, *PLAIN).exit_code == 0
-        image.unlink()
-    found = {path.name for path in out.iterdir() if "mask" in path.name or "instances" in path.name}
-    assert found == {"a-mask.tif", "a-instances.tif"}
+    tifffile.imwrite(tmp_path / "in/a.tif", grey())
+    words = ("predict", model, tmp_path / "in", "-o")
+    (line,) = refusal(*words, tmp_path / "in/p.tif")
+    assert line.endswith("p.tif: in the folder of the images, take another place")
+    (line,) = refusal(*words, tmp_path / "p.tif", "--segmentation", tmp_path / "in/c.tif")
+    assert line.endswith("c.tif: in the folder of the images, take another place")
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["a.tif"]
 
 
 def test_the_page_that_is_named_shows_the_cells_that_were_cut_out(model, tmp_path):

@@ -219,3 +219,13 @@ def test_files_of_other_programs_are_one_line(tmp_path):
 def test_a_gpu_that_is_not_there_is_one_line(models, name):
     with pytest.raises(InputError, match="a GPU is asked for and none is there"):
         load_predictor(models[1] / name, device="gpu")
+
+
+def test_a_package_with_damaged_weights_is_one_line(tmp_path):
+    with zipfile.ZipFile(tmp_path / "network.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.safetensors", bytes(range(256)) * 40)
+    content = bytearray((tmp_path / "network.zip").read_bytes())
+    content[60:80] = b"\xff" * 20
+    (tmp_path / "network.zip").write_bytes(content)
+    with pytest.raises(InputError, match=r"network\.zip: a damaged zip"):
+        load_network(tmp_path / "network.zip")

@@ -12,6 +12,7 @@ from PIL import Image
 
 from unetcore.data.pictures import Picture, read_head, read_picture, suffix_like, write_like
 from unetcore.errors import InputError
+from unetcore.view.reading import open_images
 
 SIDES = {"T": 2, "Z": 3, "C": 4, "Y": 20, "X": 31, "S": 3}
 
@@ -609,3 +610,19 @@ def test_slices_that_tifffile_marks_as_colours(tmp_path):
     tifffile.imwrite(tmp_path / "d.tif", array[:3])
     picture = read_picture(tmp_path / "d.tif")
     assert (picture.axes, picture.pixels.shape) == ("SYX", (1, 3, 20, 31))
+
+
+def test_axes_of_length_1_that_nobody_names_are_left_out(tmp_path):
+    """As stacks that are read by parts leave them out."""
+    array = numbers("ZYX")
+    zarr.create_array(tmp_path / "a.zarr", data=array[None, None], chunks=(1, 1, *array.shape))
+    picture = read_picture(tmp_path / "a.zarr")
+    assert (picture.axes, picture.shape) == ("ZYX", array.shape)
+    np.testing.assert_array_equal(picture.pixels[:, 0], array)
+
+
+def test_pixels_that_are_not_square_have_no_size_for_the_page_either(tmp_path):
+    make_zarr(tmp_path / "a.zarr", numbers("YX"), "YX", [2.0, 0.5])
+    assert open_images(tmp_path / "a.zarr").pixel_size is None
+    make_zarr(tmp_path / "b.zarr", numbers("YX"), "YX", [0.5, 0.5])
+    assert open_images(tmp_path / "b.zarr").pixel_size == 0.5

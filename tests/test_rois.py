@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from roifile import ROI_TYPE, ImagejRoi, roiwrite
 
+from unetcore.data.roi_outline import pixels_of
 from unetcore.data.rois import read_rois
 from unetcore.errors import InputError
 
@@ -195,3 +196,18 @@ def test_damaged_files_are_refused_in_one_line(tmp_path, name, content):
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="no such file"):
         read_rois(tmp_path / "absent.roi", (1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "corners", [[], [[1, 1], [float("nan"), 4], [6, 5]], [[1, 1], [float("inf"), 4], [6, 5]]]
+)
+def test_an_outline_that_cannot_be_is_refused(corners, monkeypatch):
+    region = ImagejRoi.frompoints([[1, 1], [5, 1], [5, 5]])
+    found = [np.reshape(np.array(corners, float), (-1, 2))]
+    monkeypatch.setattr(ImagejRoi, "coordinates", lambda self, multi: found)
+    with pytest.raises(InputError, match="r: a damaged outline"):
+        pixels_of(region, (9, 9), "r")
+    region.multi_coordinates = np.array([-1.0, 3, 3, 4])
+    monkeypatch.setattr(ImagejRoi, "composite", True)
+    with pytest.raises(InputError, match="r: a damaged outline"):
+        pixels_of(region, (9, 9), "r")

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,8 @@ from unetcore.families import rebuild_network
 from unetcore.tensor_file import pack_tensors, read_tensors
 
 FORMAT = "unetcore-1"
+# Damaged, cut short, encrypted, or packed in a way that is not known here.
+OF_DAMAGED_ZIPS = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
 ZIP, WEIGHTS = ".zip", "model.safetensors"  # a package of `unet export`, and the file in it
 
 
@@ -79,10 +82,18 @@ def _from_zip(path: Path) -> tuple[nn.Module, dict]:
                     f"{path}: holds no {WEIGHTS}: packages of other programs cannot be predicted "
                     "with here"
                 )
-            member = Path(archive.extract(WEIGHTS, folder))
+            member = _extracted(archive, folder, path)
             try:
                 return load_model(member)
             except InputError as error:
                 raise InputError(str(error).replace(str(member), f"{path}: {WEIGHTS}")) from error
     except zipfile.BadZipFile as error:
         raise InputError(f"{path}: no zip, or a damaged one ({first_line(error)})") from error
+
+
+def _extracted(archive: zipfile.ZipFile, folder: str, path: Path) -> Path:
+    """File of the weights, taken out of a package."""
+    try:
+        return Path(archive.extract(WEIGHTS, folder))
+    except OF_DAMAGED_ZIPS as error:
+        raise InputError(f"{path}: a damaged zip ({first_line(error)})") from error

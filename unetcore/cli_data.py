@@ -43,12 +43,14 @@ class OwnData:
     samples : images and labels.
     settings : those of the entry of the configuration, if there is one, and the options.
     words : options, to be given again.
+    files : sample sheet and entry that were read.
     """
 
     paths: tuple[Path, ...]
     samples: list[Sample]
     settings: DataSettings
     words: tuple[str, ...]
+    files: tuple[Path, ...]
 
     def read(self) -> AnnotatedImages:
         """Read the files; see `unetcore.data.annotated.read_annotated`."""
@@ -85,9 +87,9 @@ def own_data(
             raise InputError(f"{labels}: {images} says where the labels are")
         entry = entries.read_entry(file)
         sheet = images if images.suffix.lower() == ".csv" else file.parent / entry.samples
-        samples, settings = read_samples(sheet), entry.settings
+        samples, settings, read = read_samples(sheet), entry.settings, (file, sheet)
     else:
-        samples, settings = find_samples(images, labels), DataSettings()
+        samples, settings, read = find_samples(images, labels), DataSettings(), (images,)
     given = {
         "labels_are": labels_are,
         "pixel_size_um": pixel_size,
@@ -109,6 +111,7 @@ def own_data(
         samples,
         replace(settings, label_map=meanings.with_ignored(ignore_label), **changes),
         tuple(words),
+        read,
     )
 
 

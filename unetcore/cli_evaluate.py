@@ -12,11 +12,13 @@ from unetcore import cli_options as options
 from unetcore.cli_results import evaluate_results
 from unetcore.data.annotated import IN_ONE_PIECE, read_reference
 from unetcore.data.entry import SUFFIXES as OF_ENTRIES
-from unetcore.data.files import is_zarr
+from unetcore.data.files import is_folder
 from unetcore.data.io import check_pair, open_known, open_labels, open_probability, to_unit_range
 from unetcore.data.label_map import LabelMap
 from unetcore.data.pictures import FORMATS, read_grey
 from unetcore.data.predicted import holds_results, read_results
+from unetcore.data.rois import SUFFIXES as OF_REGIONS
+from unetcore.data.rois import placed_by_number
 from unetcore.data.stacks import TIFF_SUFFIXES, open_stack
 from unetcore.errors import InputError
 from unetcore.exchanged import remark, sides_of
@@ -80,8 +82,7 @@ def _are_results(labels: Path, probability: Path) -> bool:
     """Whether images are to be evaluated one by one, or else two stacks."""
     if labels.suffix.lower() in (".csv", *OF_ENTRIES) or holds_results(probability):
         return True
-    is_folder = probability.is_dir() and not is_zarr(probability)
-    if is_folder and not _holds(FORMATS, probability):
+    if is_folder(probability) and not _holds(FORMATS, probability):
         read_results(probability)  # says that there are none
     return False
 
@@ -105,6 +106,8 @@ def _of_probability(
         found = open_stack(probability) if unscaled else open_probability(probability)
     reference, ignored = _reference(labels, found, probability, meanings, None, fill_missing)
     sides = sides_of(reference, found, ignored)
+    if np.isnan(sides.outside) and np.isnan(sides.cells):
+        raise InputError(f"{labels}: every pixel is ignored")
     if np.isnan(sides.outside):
         raise InputError(
             f"{labels}: every pixel is cell, expected background and cells: say by --label-map "
@@ -147,6 +150,9 @@ def _reference(
     fill_missing: bool,
 ):
     """Labels of the same shape as what was found, and which pixels are ignored."""
+    if labels.suffix.lower() in OF_REGIONS and len(found) > 1 and placed_by_number(labels):
+        advice = "if the images had channels, evaluate the folder of results, which knows them"
+        typer.echo(f"{labels}: regions lie on images by their number; {advice}", err=True)
     if _is_read_whole(labels):
         reference, ignored = read_reference(labels, found.shape, meanings, kind, path)
     else:
@@ -183,10 +189,11 @@ def _has_one_value(stack: Any) -> bool:
 
 def _is_read_whole(path: Path) -> bool:
     """Whether a path is a picture, or a folder of them, that is read as a whole."""
-    if path.is_dir() and not is_zarr(path):
-        return not _holds(TIFF_SUFFIXES, path)
+    if is_folder(path):
+        return _holds(set(FORMATS) - set(TIFF_SUFFIXES), path)
     return path.suffix.lower() in IN_ONE_PIECE
 
 
 def _holds(suffixes: Collection[str], folder: Path) -> bool:
-    return any(entry.suffix.lower() in suffixes for entry in folder.iterdir())
+    shown = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    return any(entry.suffix.lower() in suffixes for entry in shown)

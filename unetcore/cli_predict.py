@@ -1,7 +1,6 @@
 """`unet predict` of pictures: what it reads, writes and says."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import typer
 from tqdm import tqdm
 
-from unetcore.data.files import check_writable
+from unetcore.data.files import check_writable, is_folder
 from unetcore.data.pictures import (
     SUFFIXES_OF_RESULTS,
     Picture,
@@ -22,7 +21,7 @@ from unetcore.data.pictures import (
     write_like,
 )
 from unetcore.data.png_jpeg import write_png
-from unetcore.data.predicted import AXES, CHANNELS, LABEL_MAP, PROBABILITY, SUMMARY
+from unetcore.data.predicted import AXES, CHANNELS, INSTANCES, LABEL_MAP, PROBABILITY, SUMMARY
 from unetcore.data.sizes import in_words
 from unetcore.data.stacks import TIFF_SUFFIXES
 from unetcore.errors import InputError
@@ -120,10 +119,13 @@ def predict_pictures(
     if into_folder and out.resolve() in {image.resolve(), *(f.resolve().parent for f in files)}:
         raise InputError(f"{out}: the folder of the images, take another one for the results")
     _refuse_overwriting(files, out, segmentation)
+    for target in (out, segmentation) if is_folder(image) else ():
+        if target is not None and target.resolve().parent == image.resolve():
+            raise InputError(f"{target}: in the folder of the images, take another place")
     keep_freed_memory()
     loaded = load_predictor(model, **loading)
     job = Job(image, files, loaded, pixel_size, how, postprocessing)
-    n_slices = _check(job, one_size=not into_folder)
+    n_slices = _check(job, out if into_folder else None)
     check_writable(out if into_folder else out.parent)
     if segmentation:
         _refuse_type(segmentation, n_slices)
@@ -175,8 +177,11 @@ def _is_folder(out: Path) -> bool:
     )
 
 
-def _check(job: Job, *, one_size: bool) -> int:
-    """Read all pictures, say all that is wrong with them, and count their slices."""
+def _check(job: Job, folder: Path | None) -> int:
+    """Read all pictures, say all that is wrong with them, and count their slices.
+
+    The folder gets the results; where there is none, they go into one file.
+    """
     from unetcore.picture_prediction import refuse_unfit
 
     problems, sizes, n_slices = [], {}, 0
@@ -184,17 +189,31 @@ def _check(job: Job, *, one_size: bool) -> int:
         try:
             picture = job.read(file)
             refuse_unfit(picture, job.model)
+            if folder is not None:
+                _refuse_other_types(picture, folder)
         except InputError as error:
             problems.append(error)
             continue
         n_slices += len(picture.pixels)
         sizes[file] = picture.pixels.shape[-2:]
         first = next(iter(sizes))
-        if one_size and sizes[file] != sizes[first]:
+        if folder is None and sizes[file] != sizes[first]:
             problems.append(InputError(_other_size(file, first, sizes)))
     if problems:
         raise ExceptionGroup("pictures that cannot be predicted", problems)
     return n_slices
+
+
+def _refuse_other_types(picture: Picture, folder: Path) -> None:
+    """Refuse a folder where cells of this name are of another type, corrected ones perhaps."""
+    suffix = suffix_like(picture, np.empty(0, np.uint16))
+    for other in SUFFIXES_OF_RESULTS:
+        file = folder / f"{name_of(picture.path)}{INSTANCES}{other}"
+        if other != suffix and file.exists():
+            raise InputError(
+                f"{file}: cells of {picture.path} in a file of another type than it will get "
+                f"({suffix}): move it away, or take another folder"
+            )
 
 
 def _other_size(file: Path, first: Path, sizes: Mapping[Path, tuple[int, int]]) -> str:
@@ -215,7 +234,7 @@ def _write_file(
     for file in job.files:
         picture = job.read(file)
         probability, settings = job.predict(picture, bar), job.settings_for(picture)
-        pictures.append(picture)
+        pictures.append(_without_pixels(picture))
         maps.append(probability)
         shares += [(page > settings["threshold"]).mean() for page in probability]
         interior = float((probability > settings["threshold"]).mean())
@@ -287,9 +306,7 @@ def _write_results(job: Job, picture: Picture, probability: np.ndarray, out: Pat
     mask, cells = probability > settings["threshold"], cells_of(probability, settings)
     write_like(out / f"{name}{PROBABILITY}", probability, replace(picture, kind="imagej"))
     for what, stack in (("mask", mask), ("instances", cells)):
-        suffix = suffix_like(picture, stack)
-        write_like(out / f"{name}-{what}{suffix}", stack, picture)
-        _remove_others(out / f"{name}-{what}", suffix)
+        write_like(out / f"{name}-{what}{suffix_like(picture, stack)}", stack, picture)
     table = measure(
         cells,
         picture.pixels,
@@ -317,21 +334,16 @@ def _write_results(job: Job, picture: Picture, probability: np.ndarray, out: Pat
     }
 
 
-def _remove_others(file: Path, suffix: str) -> None:
-    """Remove the same result in files of other types, of an earlier image of this name."""
-    for other in set(SUFFIXES_OF_RESULTS) - {suffix}:
-        stale = Path(f"{file}{other}")
-        if stale.is_dir():
-            shutil.rmtree(stale)
-        else:
-            stale.unlink(missing_ok=True)
-
-
 def _channels(picture: Picture, job: Job) -> tuple[str, ...] | None:
     """Names of channels: the model's, or the colours of an image in colours."""
     if (names := job.model.channels) and len(names) == picture.pixels.shape[1]:
         return tuple(names)
     return RGB if "S" in picture.axes and picture.pixels.shape[1] == len(RGB) else None
+
+
+def _without_pixels(picture: Picture) -> Picture:
+    """The same, but of one value that stands for all, which takes no memory."""
+    return replace(picture, pixels=np.broadcast_to(np.uint8(0), picture.pixels.shape))
 
 
 def _as_one(pictures: list[Picture], image: Path) -> Picture:

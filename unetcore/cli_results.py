@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 from tqdm import tqdm
 
-from unetcore.cli_data import ENTRY, SHEET, own_data
+from unetcore.cli_data import ENTRY, own_data
 from unetcore.data.entry import SUFFIXES as OF_ENTRIES
 from unetcore.data.entry import DataSettings
-from unetcore.data.files import check_writable, refuse_overwriting
+from unetcore.data.files import check_writable, is_folder, refuse_overwriting
 from unetcore.data.label_map import LabelMap
 from unetcore.data.predicted import SUMMARY, Predicted, label_map_of, read_results
 from unetcore.data.samples import holds_images_and_labels
@@ -60,12 +60,13 @@ def evaluate_results(
     be_quiet(is_quiet() or as_json)
     if out is not None and out.suffix.lower() != ".csv":
         raise InputError(f"--out {out}: a table is written, need a name like NAME.csv")
+    results = read_results(folder)
+    pairs, settings, read = _paired(labels, results, said)
     if out is not None:
+        of_labels = [*read, *(pair.labels for pair in pairs)]
+        of_results = [file for result in results.values() for file in result.files]
+        refuse_overwriting(out, [*of_labels, *of_results, folder / SUMMARY])
         check_writable(out.parent)
-    pairs, settings = _paired(labels, read_results(folder), said)
-    if out is not None:
-        read = [file for pair in pairs for file in (pair.labels, *pair.results.files)]
-        refuse_overwriting(out, [labels, labels / SHEET, folder / SUMMARY, *read])
     meaning = meaning_of(pairs, settings, label_map_of(folder))
     _say_meaning(meaning, settings)
     hidden = is_quiet() or None  # None: shown on a terminal
@@ -93,19 +94,18 @@ def evaluate_results(
 
 def _paired(
     labels: Path, results: Mapping[str, Predicted], said: Mapping[str, Any]
-) -> "tuple[list[Judged], DataSettings]":
-    """Pair results with labels, and say how these are to be read."""
+) -> "tuple[list[Judged], DataSettings, tuple[Path, ...]]":
+    """Pair results with labels, and say how these are to be read, and by which files."""
     from unetcore.picture_evaluation import pair_by_name, pair_by_sheet
 
-    is_folder = labels.is_dir()
     if labels.suffix.lower() in (".csv", *OF_ENTRIES) or (
-        is_folder and ((labels / ENTRY).is_file() or holds_images_and_labels(labels))
+        is_folder(labels) and ((labels / ENTRY).is_file() or holds_images_and_labels(labels))
     ):
         unused = dict.fromkeys(("pixel_size", "allow_empty", "trust_pairs"))
         data = own_data(labels, None, **said, **unused)
-        return pair_by_sheet(data.samples, results), data.settings
+        return pair_by_sheet(data.samples, results), data.settings, data.files
     label_map = LabelMap.given(said["label_map"], said["ignore_label"])
-    return pair_by_name(labels, results), DataSettings(said["labels_are"], label_map)
+    return pair_by_name(labels, results), DataSettings(said["labels_are"], label_map), ()
 
 
 def _say_meaning(meaning: "Meaning", settings: DataSettings) -> None:

@@ -14,6 +14,8 @@ from unetcore.export.torchscript import open_torchscript
 from unetcore.predict import memory_of
 from unetcore.tiling import NetworkTraits
 
+LEAST = np.finfo(np.float32).tiny  # probability 0 has no logarithm
+
 
 @dataclass(frozen=True)
 class SurroundedTraits(NetworkTraits):
@@ -29,9 +31,6 @@ class SurroundedTraits(NetworkTraits):
     def map_size(self, height: int, width: int) -> int:
         """Bytes of a feature map of the first level, with what is computed around it."""
         return super().map_size(height + self.surplus, width + self.surplus)
-
-
-LEAST = np.finfo(np.float32).tiny  # probability 0 has no logarithm
 
 
 class FrozenPredictor:

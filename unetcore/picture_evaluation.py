@@ -8,6 +8,7 @@ import numpy as np
 
 from unetcore.data.annotated import read_labels_of
 from unetcore.data.entry import DataSettings
+from unetcore.data.files import is_folder
 from unetcore.data.io import to_unit_range
 from unetcore.data.label_map import LabelMap
 from unetcore.data.pictures import Picture, name_of, read_grey, read_picture
@@ -106,7 +107,7 @@ def pair_by_name(labels: Path, results: Mapping[str, Predicted]) -> list[Judged]
         for key, file in of_labels.items()
         if key not in of_results
     ]
-    if labels.is_dir():
+    if is_folder(labels):
         problems += [
             InputError(f"{result.probability}: no labels of this name in {labels}")
             for key, result in of_results.items()

@@ -153,3 +153,8 @@ def _sync_folder(folder: Path) -> None:
 def is_zarr(path: Path) -> bool:
     """Whether a path is a folder of Zarr."""
     return any((Path(path) / name).is_file() for name in ZARR_FILES)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder of files, and not an image in Zarr."""
+    return path.is_dir() and not is_zarr(path)

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from unetcore.data.files import is_zarr
+from unetcore.data.layout import IDLE, layout_of
 from unetcore.data.ome_zarr import write_image
-from unetcore.data.pixel_size import in_micrometres, of_square, scale_of
+from unetcore.data.pixel_size import in_micrometres, scale_of
 from unetcore.data.png_jpeg import read_png_or_jpeg, write_png
-from unetcore.data.raw_image import OF_CHANNELS, OF_SLICES, RawImage, as_stack, named_axes
+from unetcore.data.raw_image import OF_CHANNELS, OF_SLICES, RawImage, as_stack
 from unetcore.data.sizes import refuse_other_sizes
 from unetcore.data.stacks import TIFF_SUFFIXES
 from unetcore.data.tiff import refuse_empty
@@ -297,20 +298,20 @@ def _format_of(path: Path) -> str | None:
 def _read_zarr(path: Path, *, head: bool, fill_missing: bool) -> RawImage:
     array, names, scale = open_array(path)
     refuse_empty(array.shape, path)
-    axes = "".join(names).upper() or "I" * (len(array.shape) - 2) + "YX"
-    axes = named_axes(axes, array.shape, path)
+    layout = layout_of(names, tuple(array.shape), path)
+    meant = [k for k, letter in enumerate(layout.axes) if letter != IDLE]
+    axes, shape = "".join(layout.axes[k] for k in meant), [array.shape[k] for k in meant]
     if head:
-        pixels = np.broadcast_to(array.dtype.type(0), array.shape)
+        pixels = np.broadcast_to(array.dtype.type(0), shape)
     else:
         if fill_missing:
             warn_of_missing_chunks(array, path)
         else:
             refuse_missing_chunks(array, path, way_out=WITH_ALL_CHUNKS)
         with reading_zarr(path):
-            pixels = np.asarray(array[...])
-    z, y, x = (in_micrometres(side, scale.unit) for side in scale.voxel)
-    z = z if "Z" in axes else None
-    return RawImage(pixels, axes, of_square(x, y), z, "zarr", scale.frame_interval)
+            pixels = np.asarray(array[...]).reshape(shape)
+    z = in_micrometres(scale.voxel[0], scale.unit) if "Z" in axes else None
+    return RawImage(pixels, axes, scale.pixel_size, z, "zarr", scale.frame_interval)
 
 
 def _unfolded(stack: np.ndarray, picture: Picture) -> tuple[np.ndarray, str]:

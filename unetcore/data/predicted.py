@@ -45,7 +45,7 @@ def holds_results(folder: Path) -> bool:
     """Whether a folder is one of results, and not one of nothing but probability maps."""
     if not folder.is_dir() or is_zarr(folder):
         return False
-    names = [entry.name for entry in folder.iterdir()]
+    names = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
     told = SUMMARY in names or any(INSTANCES in name for name in names)
     return told and any(name.endswith(PROBABILITY) for name in names)
 
@@ -102,7 +102,7 @@ def _channels(folder: Path) -> dict[str, tuple[str, int]]:
     return {
         name_of(Path(row["image"])): (row[AXES], int(row[CHANNELS]))
         for row in _summary(folder)
-        if "C" in (row.get(AXES) or "") and (row.get(CHANNELS) or "").isdigit()
+        if row.get("image") and "C" in (row.get(AXES) or "") and (row.get(CHANNELS) or "").isdigit()
     }
 
 

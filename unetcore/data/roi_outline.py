@@ -16,7 +16,8 @@ from unetcore.errors import InputError
 AREAS = (ROI_TYPE.POLYGON, ROI_TYPE.RECT, ROI_TYPE.OVAL, ROI_TYPE.FREEHAND, ROI_TYPE.TRACED)
 OF_AREAS = (ROI_SUBTYPE.UNDEFINED, ROI_SUBTYPE.ELLIPSE, ROI_SUBTYPE.ROTATED_RECT)
 NUDGE = 1e-8  # px, by which ImageJ moves crossings to the right, so that ties are decided
-NUMBERS = (2, 2, 4, 6, 0)  # that follow a command of a path: move, line, two curves, close
+COMMANDS = (0, 1, 2, 3, 4)  # of a path: move, line, two curves, close
+NUMBERS = (2, 2, 4, 6, 0)  # that follow each
 STEPS = np.linspace(0, 1, 65)[1:]  # along a curve
 ROUND = 4 / 3 * (np.sqrt(2) - 1)  # of a quarter circle, where the handles of its curve are
 
@@ -56,7 +57,9 @@ def pixels_of(region: ImagejRoi, shape: tuple[int, int], called: str) -> tuple[W
         window = _window(box, shape)
         return window, _in_ellipse(box, window)
     outlines = _outlines(region, called)
-    corners = np.concatenate(outlines)
+    corners = np.concatenate([np.empty((0, 2)), *outlines])
+    if not corners.size or not np.isfinite(corners).all():
+        raise InputError(f"{called}: a damaged outline")
     (left, top), (right, bottom) = np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))
     window = _window((top, left, bottom, right), shape)
     return window, _filled(outlines, window)
@@ -122,6 +125,8 @@ def _outlines(region: ImagejRoi, called: str) -> list[np.ndarray]:
     if region.roitype == ROI_TYPE.RECT and region.rounded_rect_arc_size:
         return [_rounded(region)]
     (corners,) = region.coordinates(multi=True)
+    if not len(corners):
+        return []
     corner = corners.min(axis=0)
     # ImageJ keeps the distances from it in single precision, which decides some ties.
     return [np.float32(corners - corner).astype(float) + corner]
@@ -133,12 +138,13 @@ def _parts(path: np.ndarray, called: str) -> list[np.ndarray]:
     numbers = iter(np.asarray(path, float))
     try:
         for command in numbers:
-            points = np.reshape([next(numbers) for _ in range(NUMBERS[int(command)])], (-1, 2))
+            n = NUMBERS[COMMANDS.index(command)]
+            points = np.reshape([next(numbers) for _ in range(n)], (-1, 2))
             if command == 0:
                 parts.append([points])
             elif len(points):
                 parts[-1].append(_curve(np.concatenate([parts[-1][-1][-1:], points])))
-    except (IndexError, RuntimeError, StopIteration) as error:
+    except (IndexError, RuntimeError, StopIteration, ValueError) as error:
         raise InputError(f"{called}: a damaged outline") from error
     return [np.concatenate(part) for part in parts]
 

@@ -69,6 +69,12 @@ def read_rois(
     return labels
 
 
+def placed_by_number(path: Path) -> bool:
+    """Whether a region of a file says the number of its image alone, and not depth and time."""
+    regions = _read(path)
+    return any(not (one.c_position or one.z_position or one.t_position) for one in regions)
+
+
 def _read(path: Path) -> list[ImagejRoi]:
     path = Path(path)
     if not path.is_file():

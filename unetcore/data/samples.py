@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unetcore.data.files import is_zarr, write_atomically
+from unetcore.data.files import is_folder, write_atomically
 from unetcore.errors import InputError
 
 SPLITS = ("train", "test")
@@ -73,10 +73,10 @@ def find_samples(images: Path, labels: Path | None = None) -> list[Sample]:
     labels = Path(labels)
     if not labels.exists():
         raise InputError(f"{labels}: no such file or folder")
-    if _is_folder(images) != _is_folder(labels):
-        one, other = ("folder", "file") if _is_folder(images) else ("file", "folder")
+    if is_folder(images) != is_folder(labels):
+        one, other = ("folder", "file") if is_folder(images) else ("file", "folder")
         raise InputError(f"{images} is a {one} and {labels} a {other}: need two of a kind")
-    if not _is_folder(images):
+    if not is_folder(images):
         return [Sample(_stem(images), images, labels)]
     return _pairs(_files(images, IMAGE_SUFFIXES), _files(labels, LABEL_SUFFIXES), images, labels)
 
@@ -144,7 +144,7 @@ def labels_by_key(path: Path) -> dict[str, Path]:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
-    files = _files(path, LABEL_SUFFIXES) if _is_folder(path) else [path]
+    files = _files(path, LABEL_SUFFIXES) if is_folder(path) else [path]
     if not files:
         raise InputError(f"{path}: no labels in this folder (none of {', '.join(LABEL_SUFFIXES)})")
     told = [file for file in files if _says_labels(file)]
@@ -154,7 +154,7 @@ def labels_by_key(path: Path) -> dict[str, Path]:
 
 def holds_images_and_labels(folder: Path) -> bool:
     """Whether a folder has folders of both in it, or one of what is trained on."""
-    inside = [entry.name.lower() for entry in Path(folder).iterdir() if _is_folder(entry)]
+    inside = [entry.name.lower() for entry in Path(folder).iterdir() if is_folder(entry)]
     both = FOLDERS_OF_IMAGES, FOLDERS_OF_LABELS
     return "train" in inside or all(any(name in inside for name in names) for names in both)
 
@@ -211,9 +211,9 @@ def _size(text: str | None, where: str) -> float | None:
 def _samples_of_one_path(path: Path) -> list[Sample]:
     if path.suffix.lower() == ".csv":
         return read_samples(path)
-    if not _is_folder(path):
+    if not is_folder(path):
         raise InputError(f"{path}: no labels given with it, and it is no sample sheet (.csv)")
-    inside = {entry.name.lower(): entry for entry in path.iterdir() if _is_folder(entry)}
+    inside = {entry.name.lower(): entry for entry in path.iterdir() if is_folder(entry)}
     images = next((inside[name] for name in FOLDERS_OF_IMAGES if name in inside), None)
     labels = next((inside[name] for name in FOLDERS_OF_LABELS if name in inside), None)
     if images and labels:
@@ -328,10 +328,6 @@ def _stem(path: Path) -> str:
     """Name without suffix, also without that of OME."""
     stem = path.stem if path.suffix else path.name
     return stem[:-4] if stem.lower().endswith(".ome") else stem
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not is_zarr(path)
 
 
 def _is_roi(file: Path) -> bool:

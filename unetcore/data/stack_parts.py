@@ -16,7 +16,7 @@ from unetcore.data.tiff_picture import refuse_colours, sizes_of
 from unetcore.data.zarr_array import open_array, reading_zarr, refuse_missing_chunks
 from unetcore.errors import InputError
 
-FILLED = "let them be filled (fill-missing)"
+FILLED = "let them be filled (--fill-missing; in the workflow fill_missing: true)"
 ONE_SIZE = "pages of different size or type, expected one size"
 
 

@@ -10,7 +10,6 @@ from unetcore.data.files import is_zarr
 from unetcore.data.io import open_known, open_labels, open_probability, to_unit_range
 from unetcore.data.label_map import LabelMap
 from unetcore.data.pictures import read_grey, read_pictures
-from unetcore.data.pixel_size import in_micrometres
 from unetcore.data.stacks import Stack, open_stack
 from unetcore.errors import InputError
 from unetcore.labels import named_whole_numbers
@@ -36,7 +35,7 @@ def open_images(path: Path) -> Images:
     InputError : what `unetcore.data.pictures.read_picture` refuses, or other sizes in a folder.
     """
     if stack := _unread(path, in_channels=True):
-        return Images(stack, in_micrometres(stack.scale.voxel[-1], stack.scale.unit))
+        return Images(stack, stack.scale.pixel_size)
     pictures = read_pictures(path)
     sizes = {picture.pixel_size for picture in pictures}
     pixels = np.concatenate([picture.pixels for picture in pictures])
