@@ -24,6 +24,7 @@ from unetcore.data.phantom_em import draw_sections
 from unetcore.evaluate import OF_CELLS, OF_MEMBRANES
 from unetcore.predict import AVERAGINGS
 from unetcore.settings import PRECISIONS
+from unetcore.terminal import is_quiet
 from unetcore.train import TrainingData
 from unetcore.weight_settings import BALANCES, FORMS, LABEL_KINDS
 from unetcore.weights import later_weight_map, separate_touching, weight_map
@@ -250,6 +251,13 @@ def test_quiet_calls_say_nothing(data, tmp_path, small_recipe, place, word):
     result = unet(*words[:place], word, *words[place:])
     assert (result.stdout, result.stderr) == ("", "")
     assert (tmp_path / "run/model.safetensors").is_file()
+
+
+def test_what_a_call_asks_for_ends_with_it(data, tmp_path):
+    words = ("validate", data / "images.tif", data / "labels.tif", "--picture", tmp_path / "p.png")
+    for quiet in ("--quiet", "--json"):
+        unet(*words, quiet)
+        assert not is_quiet()
 
 
 @pytest.mark.parametrize("command", ["validate", "train"])

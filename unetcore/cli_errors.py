@@ -2,6 +2,7 @@
 
 import errno
 import os
+from contextvars import copy_context
 
 import typer
 from typer.core import TyperGroup
@@ -37,7 +38,8 @@ class OneLinePerProblem(TyperGroup):
     def invoke(self, ctx):
         """Run the command; each problem is a line on stderr."""
         try:
-            return super().invoke(ctx)
+            # What a call sets for itself, as quiet, ends with it.
+            return copy_context().run(super().invoke, ctx)
         except (
             typer.BadParameter,
             InputError,
