@@ -508,6 +508,9 @@ def test_a_file_of_results_does_not_go_among_the_images(model, tmp_path):
     (line,) = refusal(*words, tmp_path / "p.tif", "--segmentation", tmp_path / "in/c.tif")
     assert line.endswith("c.tif: in the folder of the images, take another place")
     assert [path.name for path in (tmp_path / "in").iterdir()] == ["a.tif"]
+    for _ in range(2):  # the results are not taken for images
+        assert unet(*words, tmp_path / "in/results", *PLAIN).exit_code == 0
+    assert (tmp_path / "in/results/a-mask.tif").is_file()
 
 
 def test_the_page_that_is_named_shows_the_cells_that_were_cut_out(model, tmp_path):

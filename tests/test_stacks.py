@@ -48,6 +48,13 @@ def assert_same_windows(stack, images):
             assert window.dtype == images.dtype
 
 
+def decodings(stack):
+    """List that grows with every window that a stack of one file decodes."""
+    found, read = [], stack._parts[0].read
+    stack._parts[0].read = lambda page, *place: found.append(place) or read(page, *place)
+    return found
+
+
 @pytest.mark.parametrize("kind", TIFFS)
 def test_windows_of_a_tiff_file(tmp_path, images, kind):
     path = tmp_path / "images.tif"
@@ -146,9 +153,7 @@ def test_blocks_that_windows_share_are_decoded_once(tmp_path, images):
     assert stack.block_size == 50 * 170 * 2
     assert stack.blocks_of(60, 10) == 3  # 2 rows of px in the first block, 8 in the last
     stack.keep_blocks(stack.blocks_of(60, 10))
-    decoded = []
-    read = stack._parts[0].read
-    stack._parts[0].read = lambda page, *place: decoded.append(place) or read(page, *place)
+    decoded = decodings(stack)
     for left in range(0, 160, 10):
         stack.window(0, slice(48, 108), slice(left, left + 10))
     assert len(decoded) == 3
@@ -391,9 +396,7 @@ def test_blocks_of_colours_are_decoded_once_for_all_channels(tmp_path):
     stack = open_stack(tmp_path / "image.tif", in_channels=True)
     assert stack.block_size == 3 * 20 * 70
     stack.keep_blocks(stack.blocks_of(30, 10))
-    decoded = []
-    read = stack._parts[0].read
-    stack._parts[0].read = lambda page, *place: decoded.append(place) or read(page, *place)
+    decoded = decodings(stack)
     for left in range(0, 60, 10):
         stack.window(0, slice(10, 40), slice(left, left + 10))
     assert len(decoded) == 2

@@ -116,12 +116,9 @@ def predict_pictures(
     if into_folder and segmentation:
         raise InputError(f"--segmentation is for OUT.tif; the folder {out} gets all instances")
     files = picture_files(image)
-    if into_folder and out.resolve() in {image.resolve(), *(f.resolve().parent for f in files)}:
-        raise InputError(f"{out}: the folder of the images, take another one for the results")
-    _refuse_overwriting(files, out, segmentation)
-    for target in (out, segmentation) if is_folder(image) else ():
-        if target is not None and target.resolve().parent == image.resolve():
-            raise InputError(f"{target}: in the folder of the images, take another place")
+    targets = [path for path in (out, segmentation) if path is not None]
+    _refuse_overwriting(files, targets)
+    _refuse_among_images(image, files, targets)
     keep_freed_memory()
     loaded = load_predictor(model, **loading)
     job = Job(image, files, loaded, pixel_size, how, postprocessing)
@@ -141,15 +138,25 @@ def predict_pictures(
         say(line)
 
 
-def _refuse_overwriting(files: list[Path], out: Path, segmentation: Path | None) -> None:
+def _refuse_overwriting(files: list[Path], targets: list[Path]) -> None:
     """Refuse results in the place of an image, or of each other."""
     images = {file.resolve() for file in files}
-    targets = [path for path in (out, segmentation) if path is not None]
     for path in targets:
         if path.resolve() in images:
             raise InputError(f"{path}: is the image itself, take another name for the result")
     if len({path.resolve() for path in targets}) < len(targets):
-        raise InputError(f"{segmentation}: is the probability already, take another name")
+        raise InputError(f"{targets[-1]}: is the probability already, take another name")
+
+
+def _refuse_among_images(image: Path, files: list[Path], targets: list[Path]) -> None:
+    """Refuse results that the next call would take for images."""
+    folders = {image.resolve(), *(file.resolve().parent for file in files)}
+    for path in targets:
+        if path.resolve() in folders:
+            raise InputError(f"{path}: the folder of the images, take another one for the results")
+        is_file = path.suffix and not path.is_dir()  # what is in folders below is no image
+        if is_file and is_folder(image) and path.resolve().parent == image.resolve():
+            raise InputError(f"{path}: in the folder of the images, take another place")
 
 
 def _refuse_type(segmentation: Path, n_slices: int) -> None:
